@@ -1,0 +1,135 @@
+"""What the user says of the learner and of validation. Imports neither torch nor a reader."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class PreprocessConfig:
+    """The marginal map, fitted on the first events and frozen.
+
+    Args:
+        fit_events: events that are held for the fit, then trained on like all others.
+        knots: knots of each feature's monotone spline.
+    """
+
+    fit_events: int = 20_000
+    knots: int = 33
+
+
+@dataclass(frozen=True, slots=True)
+class BufferConfig:
+    """The bounded buffer that events live in while they last.
+
+    Args:
+        kind: "window" (each event is used exactly `uses` times, then gone) or "reservoir" (a
+            uniform sample of everything seen).
+        capacity: events that the buffer holds; its size in bytes is fixed by this.
+        uses: how often an event is used: exactly in a window, on average in a reservoir.
+    """
+
+    kind: Literal["window", "reservoir"] = "window"
+    capacity: int = 8192
+    uses: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class OptimiserConfig:
+    """The optimiser.
+
+    Args:
+        kind: "schedule_free" (schedule-free AdamW, 2405.15682: constant rate, its own average)
+            or "adam" with an average of the weights over a growing window.
+        learning_rate: the rate after warm-up.
+        warmup_steps: steps over which the rate rises linearly.
+        weight_decay: decoupled weight decay.
+    """
+
+    kind: Literal["schedule_free", "adam"] = "schedule_free"
+    learning_rate: float = 1e-2
+    warmup_steps: int = 200
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerConfig:
+    """The training loop.
+
+    Args:
+        batch_size: events per gradient step.
+        seed: seed of the initial weights and of the buffer's draws.
+        threads: CPU threads of the learner; 0 lets torch choose.
+    """
+
+    batch_size: int = 512
+    seed: int = 1
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotConfig:
+    """The published model.
+
+    Args:
+        every_events: write one every so many trained events; 0 for never.
+        every_s: write one every so many seconds; 0 for never.
+        keep: how many are kept; the newest always is.
+        manifest_nbytes: size that the manifest is padded to.
+    """
+
+    every_events: int = 200_000
+    every_s: float = 0.0
+    keep: int = 5
+    manifest_nbytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointConfig:
+    """The private state for resuming.
+
+    Args:
+        every_events: write one every so many trained events.
+    """
+
+    every_events: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class DriftConfig:
+    """The drift alarm: ADWIN on the NLL of new events under the frozen previous model.
+
+    Args:
+        delta: ADWIN's confidence parameter.
+        warmup_events: events before the alarm is armed.
+        sample_events: events of each received batch whose NLL is evaluated.
+    """
+
+    delta: float = 1e-5
+    warmup_events: int = 100_000
+    sample_events: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateConfig:
+    """The offline comparison.
+
+    Args:
+        signal_region: interval of the resonant feature, in its unit.
+        sidebands: intervals around it.
+        folds: folds of the classifier's k-fold.
+        draws: random draws of the byte-equal stored events.
+        n_samples: events sampled from the snapshot; 0 for as many as it has seen.
+        min_background: floor of background events for the maximum SIC.
+        test_background, test_signal: events of the stand-in's test set.
+        seed: seed of samples, classifiers and draws.
+    """
+
+    signal_region: tuple[float, float] = (3.3, 3.7)
+    sidebands: tuple[tuple[float, float], ...] = ((3.1, 3.3), (3.7, 3.9))
+    folds: int = 5
+    draws: int = 10
+    n_samples: int = 0
+    min_background: int = 100
+    test_background: int = 600_000
+    test_signal: int = 30_000
+    seed: int = 1

@@ -1,0 +1,139 @@
+"""What the user says of the producer: where events come from and how fast. Loads no reader."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class StandinConfig:
+    """The built-in stand-in for LHCO: a closed-form density (see `replay.sources.standin`).
+
+    Args:
+        n_events: events in the stream; None for an endless one.
+        signal_fraction: probability that an event is signal.
+        seed: generator seed; the same seed gives the same events.
+    """
+
+    type: Literal["standin"] = "standin"
+    n_events: int | None = 1_000_000
+    signal_fraction: float = 0.01
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionConfig:
+    """Which rows of the files make the stream, in which order. Shared by all file sources.
+
+    Args:
+        first_row, end_row: half-open range of rows over all files together; end_row None for all.
+        signal_fraction: thin signal or background at random until this fraction is signal; None
+            takes the files as they are. Needs truth labels.
+        shuffle: whether to shuffle the rows (in blocks of bounded memory).
+        seed: seed of the shuffle and of the thinning.
+    """
+
+    first_row: int = 0
+    end_row: int | None = None
+    signal_fraction: float | None = None
+    shuffle: bool = False
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LhcoFeaturesConfig:
+    """LHC Olympics feature files: pandas-fixed HDF5 with 14 jet columns and maybe a label."""
+
+    type: Literal["lhco_features"]
+    paths: tuple[str, ...]
+    key: str = "df"
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class LhcoParticlesConfig:
+    """LHC Olympics particle files: 700 x (pT, eta, phi) and maybe a label; clusters jets.
+
+    Args:
+        jet_radius: radius R of the anti-kT jets.
+        min_leading_pt_gev: events without a leading jet above this pT are not selected.
+    """
+
+    type: Literal["lhco_particles"]
+    paths: tuple[str, ...]
+    key: str = "df"
+    jet_radius: float = 1.0
+    min_leading_pt_gev: float = 1200.0
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class RootFeatureConfig:
+    """One feature read from ROOT.
+
+    Args:
+        name: the feature's name in the schema.
+        expression: what to compute; see `replay.sources.expressions`.
+        unit, low, high: as in `streams.Feature`.
+    """
+
+    name: str
+    expression: str
+    unit: str = ""
+    low: float = float("-inf")
+    high: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class RootConfig:
+    """A TTree or an RNTuple, read through uproot.
+
+    Args:
+        tree: name of the tree.
+        features: the table of expressions; the first is the resonant variable.
+        cut: expression that selected events satisfy; empty for all.
+        label: expression of the truth label; empty where there is none.
+        dijet: prefix of a jet collection (``FatJet``): defines the five LHCO observables from
+            the two leading jets, in place of `features`.
+    """
+
+    type: Literal["root"]
+    paths: tuple[str, ...]
+    tree: str = "Events"
+    features: tuple[RootFeatureConfig, ...] = ()
+    cut: str = ""
+    label: str = ""
+    dijet: str = ""
+    selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+
+SourceConfig = StandinConfig | LhcoFeaturesConfig | LhcoParticlesConfig | RootConfig
+
+
+@dataclass(frozen=True, slots=True)
+class PacingConfig:
+    """When events are sent.
+
+    Args:
+        arrivals: "asap" (as fast as credit allows), "constant" (equal gaps) or "poisson".
+        rate_hz: mean rate of events before the speed factor.
+        speed: multiplies the rate.
+        seed: seed of the Poisson arrivals.
+    """
+
+    arrivals: Literal["asap", "constant", "poisson"] = "asap"
+    rate_hz: float = 100_000.0
+    speed: float = 1.0
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayConfig:
+    """What is one run of the producer.
+
+    Args:
+        run: the run's number.
+        lumisection_events: event indices per lumisection.
+    """
+
+    run: int = 1
+    lumisection_events: int = 100_000
