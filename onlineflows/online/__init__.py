@@ -1,0 +1,1 @@
+"""The learner: from received batches to published snapshots."""
