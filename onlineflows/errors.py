@@ -17,8 +17,11 @@ class OnlineFlowsError(Exception):
     """Root of the tree; catch it at the top of a process only."""
 
 
-class ConfigError(OnlineFlowsError):
-    """A configuration or a command line is wrong."""
+class ConfigError(OnlineFlowsError, ValueError):
+    """A configuration or a command line is wrong.
+
+    Also a ValueError, so that pydantic collects it with all others when it loads a configuration.
+    """
 
 
 class DataError(OnlineFlowsError):

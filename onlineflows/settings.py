@@ -1,7 +1,43 @@
 """What the user says of the learner and of validation. Imports neither torch nor a reader."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from onlineflows.errors import ConfigError
+
+Family = Literal["autoregressive", "coupling"]
+Transform = Literal["spline", "affine"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlowConfig:
+    """What the user says of a flow.
+
+    Args:
+        family: "autoregressive" (exact densities of every prefix of the features) or "coupling"
+            (one pass in both directions; the resonant feature has a spline of its own).
+        transform: "spline" (rational-quadratic, 1906.04032) or "affine".
+        blocks: number of blocks for autoregressive flows; of coupling layers otherwise.
+        hidden: units in each of the two hidden layers.
+        bins: bins of a spline.
+        bound: splines act on [-bound, bound] and are the identity outside.
+    """
+
+    family: Family = "autoregressive"
+    transform: Transform = "spline"
+    blocks: int = 3
+    hidden: int = 32
+    bins: int = 16
+    bound: float = 5.0
+
+    def __post_init__(self) -> None:
+        for name in ("blocks", "hidden"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"flow.{name}: expected at least 1; got {getattr(self, name)}")
+        if self.bins < 2:
+            raise ConfigError(f"flow.bins: expected at least 2; got {self.bins}")
+        if not self.bound > 0:
+            raise ConfigError(f"flow.bound: expected a positive number; got {self.bound}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +116,7 @@ class SnapshotConfig:
     every_events: int = 200_000
     every_s: float = 0.0
     keep: int = 5
-    manifest_nbytes: int = 65_536
+    manifest_nbytes: int = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +169,15 @@ class ValidateConfig:
     test_background: int = 600_000
     test_signal: int = 30_000
     seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerConfig:
+    """Everything that decides what is learned from a given stream of events."""
+
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+    buffer: BufferConfig = field(default_factory=BufferConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    drift: DriftConfig = field(default_factory=DriftConfig)

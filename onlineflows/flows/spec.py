@@ -16,43 +16,9 @@ This module imports neither torch nor anything compiled.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from onlineflows.errors import ConfigError
-
-Family = Literal["autoregressive", "coupling"]
-Transform = Literal["spline", "affine"]
-
-
-@dataclass(frozen=True, slots=True)
-class FlowConfig:
-    """What the user says of a flow.
-
-    Args:
-        family: "autoregressive" (exact densities of every prefix of the features) or "coupling"
-            (one pass in both directions; the resonant feature has a spline of its own).
-        transform: "spline" (rational-quadratic, 1906.04032) or "affine".
-        blocks: number of blocks for autoregressive flows; of coupling layers otherwise.
-        hidden: units in each of the two hidden layers.
-        bins: bins of a spline.
-        bound: splines act on [-bound, bound] and are the identity outside.
-    """
-
-    family: Family = "autoregressive"
-    transform: Transform = "spline"
-    blocks: int = 3
-    hidden: int = 32
-    bins: int = 16
-    bound: float = 5.0
-
-    def __post_init__(self) -> None:
-        for name in ("blocks", "hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"flow.{name}: expected at least 1; got {getattr(self, name)}")
-        if self.bins < 2:
-            raise ConfigError(f"flow.bins: expected at least 2; got {self.bins}")
-        if not self.bound > 0:
-            raise ConfigError(f"flow.bound: expected a positive number; got {self.bound}")
+from onlineflows.settings import FlowConfig, Transform
 
 
 @dataclass(frozen=True, slots=True)

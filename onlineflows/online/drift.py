@@ -1,0 +1,107 @@
+"""The drift alarm: ADWIN on the NLL of new events under the frozen previous model."""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from river.drift import ADWIN
+
+from onlineflows.errors import CheckpointError
+from onlineflows.settings import DriftConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """New events have become less likely under the frozen model.
+
+    Args:
+        n_seen: events seen when the alarm was raised.
+        lumisection: lumisection of the newest event.
+        nll_before: mean NLL before the change, nats per event.
+        nll_after: mean NLL after it.
+    """
+
+    n_seen: int
+    lumisection: int
+    nll_before: float
+    nll_after: float
+
+
+class DriftMonitor:
+    """Watches mean NLLs of new events and raises an alarm when they rise.
+
+    ADWIN (Bifet and Gavaldà 2007) keeps an adaptive window and reports a change of its mean. A
+    falling mean is the model getting better and raises nothing. Numbers that aren't finite never
+    reach it: one of them would disable it for good.
+
+    Args:
+        config: confidence and warm-up.
+        length: alarms and recent values that are remembered.
+    """
+
+    def __init__(self, config: DriftConfig, *, length: int = 64) -> None:
+        self._config = config
+        self._adwin = ADWIN(delta=config.delta)
+        self._recent: deque[float] = deque(maxlen=length)
+        self._alarms: deque[Alarm] = deque(maxlen=length)
+        self.n_alarms = 0
+        self.n_ignored = 0
+        """Values that weren't finite."""
+
+    @property
+    def alarms(self) -> tuple[Alarm, ...]:
+        """The newest alarms, oldest first."""
+        return tuple(self._alarms)
+
+    def update(self, nll: float, *, n_seen: int, lumisection: int) -> Alarm | None:
+        """Takes in the mean NLL of some new events; returns an alarm if it is raised now."""
+        if not math.isfinite(nll):
+            self.n_ignored += 1
+            return None
+        if n_seen < self._config.warmup_events:
+            return None
+        before = self._adwin.estimation
+        self._recent.append(nll)
+        self._adwin.update(nll)
+        if not self._adwin.drift_detected or self._adwin.estimation <= before:
+            return None
+        alarm = Alarm(n_seen, lumisection, before, self._adwin.estimation)
+        self._alarms.append(alarm)
+        self.n_alarms += 1
+        return alarm
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns counters, alarms and the newest values as plain JSON types."""
+        return {
+            "n_alarms": self.n_alarms,
+            "n_ignored": self.n_ignored,
+            "alarms": [
+                [a.n_seen, a.lumisection, a.nll_before, a.nll_after]
+                for a in self._alarms
+            ],
+            "recent": list(self._recent),
+        }
+
+    def load(self, document: dict[str, Any]) -> None:
+        """Takes up what `to_dict` returned; ADWIN starts anew from the newest values.
+
+        Raises:
+            CheckpointError: the document isn't the state of a drift monitor.
+        """
+        try:
+            self.n_alarms = int(document["n_alarms"])
+            self.n_ignored = int(document["n_ignored"])
+            self._alarms.extend(_alarm(row) for row in document["alarms"])
+            recent = [float(value) for value in document["recent"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"expected a drift monitor's state; got {error!r}") from error
+        for value in recent:
+            self._recent.append(value)
+            self._adwin.update(value)
+
+
+def _alarm(row: Sequence[float]) -> Alarm:
+    n_seen, lumisection, before, after = row
+    return Alarm(int(n_seen), int(lumisection), float(before), float(after))

@@ -1,0 +1,96 @@
+"""Histories of fixed length: what a run remembers of itself, however long it lasts."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from onlineflows.errors import CheckpointError
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPoint:
+    """Mean NLL of new events over a stretch of the stream.
+
+    Args:
+        n_seen: events seen at the end of the stretch.
+        nll: mean negative log-likelihood in nats per event, in physical units.
+        n: events whose NLL was evaluated.
+    """
+
+    n_seen: int
+    nll: float
+    n: int
+
+
+class NllHistory:
+    """NLL of new events against the number seen, in at most `length` points.
+
+    When the history is full, neighbouring points are merged and the stretch that each new point
+    covers doubles, so that it always spans the whole run.
+
+    Args:
+        length: largest number of points; even.
+        stretch_events: events that a point covers at first.
+
+    Example:
+        >>> history = NllHistory(length=4, stretch_events=10)
+        >>> for n in range(10, 60, 10):
+        ...     history.add(n, nll=1.0 * n, n=2)
+        >>> [(p.n_seen, p.nll) for p in history.points()]
+        [(20, 15.0), (40, 35.0), (50, 50.0)]
+    """
+
+    def __init__(self, *, length: int = 128, stretch_events: int = 1000) -> None:
+        self._length = length
+        self._stretch_events = stretch_events
+        self._points: list[HistoryPoint] = []
+
+    def add(self, n_seen: int, *, nll: float, n: int) -> None:
+        """Takes in the mean NLL of n new events; numbers that aren't finite are ignored."""
+        if n == 0 or not math.isfinite(nll):
+            return
+        point = HistoryPoint(n_seen, nll, n)
+        start = self._points[-2].n_seen if len(self._points) > 1 else 0
+        if self._points and n_seen - start <= self._stretch_events:
+            self._points[-1] = _merged(self._points[-1], point)
+            return
+        if len(self._points) == self._length:
+            pairs = zip(self._points[::2], self._points[1::2], strict=True)
+            self._points = [_merged(a, b) for a, b in pairs]
+            self._stretch_events *= 2
+        self._points.append(point)
+
+    def points(self) -> tuple[HistoryPoint, ...]:
+        """Returns the points in the order of the stream."""
+        return tuple(self._points)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the history as plain JSON types."""
+        return {
+            "stretch_events": self._stretch_events,
+            "points": [[p.n_seen, p.nll, p.n] for p in self._points],
+        }
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any], *, length: int = 128) -> Self:
+        """Returns the history that `to_dict` described.
+
+        Raises:
+            CheckpointError: the document isn't a history.
+        """
+        try:
+            history = cls(length=length, stretch_events=int(document["stretch_events"]))
+            history._points = [
+                HistoryPoint(int(n_seen), float(nll), int(n))
+                for n_seen, nll, n in document["points"]
+            ]
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"expected a history with stretch_events and points; got {error!r}"
+            ) from error
+        return history
+
+
+def _merged(a: HistoryPoint, b: HistoryPoint) -> HistoryPoint:
+    n = a.n + b.n
+    return HistoryPoint(b.n_seen, (a.nll * a.n + b.nll * b.n) / n, n)
