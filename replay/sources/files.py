@@ -1,0 +1,347 @@
+"""A stream from files: rows in order or shuffled, thinned or not, in bounded memory."""
+
+import contextlib
+import glob
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from replay.settings import SelectionConfig
+from replay.sources.selection import Block, RowOrder, Thinning
+from streams import Events, EventSchema, InputError, SourceFile
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Some rows of a file as events.
+
+    Args:
+        x: features, shape (n, d), float32, in the schema's units.
+        status: one `streams.Status` per row, shape (n,), uint8.
+        label: truth, shape (n,), uint8; None where the file has none.
+    """
+
+    x: NDArray[np.float32]
+    status: NDArray[np.uint8]
+    label: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class Reader(Protocol):
+    """One open file of some format. Rows are counted from 0."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    @property
+    def schema(self) -> EventSchema:
+        """What a row is turned into."""
+        ...
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in the file."""
+        ...
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the file holds truth labels."""
+        ...
+
+    @property
+    def block_rows(self) -> int:
+        """Rows that are best read at once: this bounds the memory."""
+        ...
+
+    @property
+    def shuffle_rows(self) -> int:
+        """Rows to hold in memory for shuffling; less where a row costs much time."""
+        ...
+
+    def read_rows(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> Rows:
+        """Returns rows start to stop, or those of them that a mask of shape (n,) keeps.
+
+        Raises:
+            InputError: the file is damaged there.
+        """
+        ...
+
+    def read_labels(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Returns the truth labels alone, shape (stop - start,)."""
+        ...
+
+    def close(self) -> None:
+        """Closes the file; safe to call twice."""
+        ...
+
+
+class FileSource:
+    """A `streams.Source` over one or several files of one format.
+
+    Args:
+        readers: the files, in the order of the stream; closed with the source.
+        selection: which rows, in which order.
+
+    Raises:
+        InputError: the files differ in schema or labels, the row range is empty, or a signal
+            fraction is asked for that the labels can't give.
+    """
+
+    def __init__(self, readers: Sequence[Reader], selection: SelectionConfig) -> None:
+        self._readers = tuple(readers)
+        self._selection = selection
+        self._position = 0
+        self._held: tuple[int, Rows] | None = None
+        self._files: tuple[SourceFile, ...] | None = None
+        _require_alike(self._readers)
+        self._order = RowOrder(
+            _blocks(self._readers, selection),
+            shuffle=selection.shuffle,
+            seed=selection.seed,
+            group_rows=self._readers[0].shuffle_rows,
+        )
+
+    @property
+    def schema(self) -> EventSchema:
+        """What the events are."""
+        return self._readers[0].schema
+
+    @property
+    def has_label(self) -> bool:
+        """Whether the events come with truth labels."""
+        return self._readers[0].has_label
+
+    @property
+    def n_events(self) -> int:
+        """How many event indices the stream has."""
+        return self._order.n_events
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The files; their digests are computed at the first use."""
+        if self._files is None:
+            self._files = tuple(_describe(reader.path) for reader in self._readers)
+        return self._files
+
+    def read(self, n: int) -> Events:
+        """Returns the next events, n of them except at the end of the stream.
+
+        Raises:
+            InputError: a file is damaged there; the position is unchanged.
+        """
+        first = self._position
+        stop = min(first + n, self.n_events)
+        parts = []
+        while first < stop:
+            rows, group_first = self._group_at(first)
+            part = slice(first - group_first, min(stop - group_first, len(rows)))
+            parts.append(_take(rows, part))
+            first += len(parts[-1])
+        rows = _join(parts, self.schema.n_features, self.has_label)
+        events = Events(self._position, rows.x, rows.status, rows.label)
+        self._position = max(first, self._position)
+        return events
+
+    def seek(self, index: int) -> None:
+        """Makes the event with this index the next one to be read.
+
+        Raises:
+            InputError: the index lies outside the stream.
+        """
+        if not 0 <= index <= self.n_events:
+            raise InputError(
+                f"expected an event index from 0 to {self.n_events}; got {index}; in "
+                f"{self._readers[0].path}; are these the files and settings of the first run?"
+            )
+        self._position = index
+
+    def close(self) -> None:
+        """Closes all files; safe to call twice."""
+        self._held = None
+        for reader in self._readers:
+            reader.close()
+
+    def _group_at(self, position: int) -> tuple[Rows, int]:
+        """Returns the group of rows around a position and its first position."""
+        group, first = self._order.group_at(position)
+        if self._held is None or self._held[0] != group:
+            self._held = None  # free it before the next one is read
+            parts = [
+                self._readers[block.reader].read_rows(block.start, block.stop, block.keep)
+                for block in self._order.blocks(group)
+            ]
+            rows = _join(parts, self.schema.n_features, self.has_label)
+            order = self._order.rows(group, len(rows))
+            self._held = (group, rows if order is None else _take(rows, order))
+        return self._held[1], first
+
+
+def open_files(
+    paths: Sequence[str], open_one: Callable[[Path], Reader], selection: SelectionConfig
+) -> FileSource:
+    """Returns the stream over files named by paths or patterns.
+
+    Args:
+        paths: file names; ``*``, ``?`` and ``[...]`` are patterns, expanded in sorted order.
+        open_one: opens one file.
+        selection: which rows, in which order.
+
+    Raises:
+        InputError: a file is missing or can't be used; files opened before it are closed.
+    """
+    readers: list[Reader] = []
+    with contextlib.ExitStack() as opened:
+        for path in find_files(paths):
+            readers.append(open_one(path))
+            opened.callback(readers[-1].close)
+        source = FileSource(readers, selection)
+        opened.pop_all()  # from here on the source closes them
+    return source
+
+
+def find_files(paths: Sequence[str]) -> tuple[Path, ...]:
+    """Returns the files that paths and patterns name, in the order given.
+
+    Raises:
+        InputError: none are given, one is missing, or a pattern fits none.
+    """
+    if not paths:
+        raise InputError("expected at least one path in source.paths; got none")
+    found: list[Path] = []
+    for path in paths:
+        matches = [path] if Path(path).exists() else sorted(glob.glob(path, recursive=True))  # noqa: PTH207 (absolute patterns too)
+        if not matches:
+            raise InputError(
+                f"expected an existing file or a pattern that fits one; got {path!r} "
+                f"(relative paths start at {Path.cwd()}); give one with --set source.paths=..."
+            )
+        found.extend(Path(match) for match in matches)
+    for file in found:
+        if not file.is_file():
+            raise InputError(f"expected a file; got the folder {str(file)!r}; name its files")
+    return tuple(found)
+
+
+def labels_from(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
+    """Returns truth labels as 0 and 1.
+
+    Args:
+        values: what the file holds, shape (n,).
+        where: the file and column, for the message.
+
+    Raises:
+        InputError: a value is neither 0 nor 1.
+    """
+    labels = np.asarray(values)
+    wrong = (labels != 0) & (labels != 1)
+    if wrong.any():
+        raise InputError(f"expected labels 0 or 1; got {labels[wrong][0]}; in {where}")
+    return labels.astype(np.uint8)
+
+
+def _require_alike(readers: Sequence[Reader]) -> None:
+    if not readers:
+        raise InputError("expected at least one file; got none")
+    first = readers[0]
+    for other in readers[1:]:
+        first.schema.require_equal(other.schema, where=f"{other.path} beside {first.path}")
+        if first.has_label != other.has_label:
+            raise InputError(
+                f"expected truth labels in all files or in none; {first.path} has them: "
+                f"{first.has_label}, {other.path}: {other.has_label}"
+            )
+
+
+def _blocks(readers: Sequence[Reader], selection: SelectionConfig) -> list[Block]:
+    """Returns the blocks of the selected rows, thinned; reads the labels once where needed."""
+    blocks = _row_blocks(readers, selection)
+    fraction = selection.signal_fraction
+    if fraction is None:
+        return blocks
+    where = f"source.selection.signal_fraction for {readers[0].path}"
+    if not 0.0 <= fraction <= 1.0:
+        raise InputError(f"expected a fraction from 0 to 1; got {fraction}; in {where}")
+    if not readers[0].has_label:
+        raise InputError(f"expected truth labels to thin by; the file has none; in {where}")
+    labels = [readers[b.reader].read_labels(b.start, b.stop) for b in blocks]
+    n_signal = sum(int(label.sum()) for label in labels)
+    n_background = sum(len(label) for label in labels) - n_signal
+    if (fraction > 0.0 and n_signal == 0) or (fraction < 1.0 and n_background == 0):
+        raise InputError(
+            f"expected both kinds of rows; got {n_background} of background and {n_signal} of "
+            f"signal; in {where} = {fraction}"
+        )
+    thinning = Thinning.to_fraction(fraction, n_background, n_signal)
+    return [
+        _thin(block, thinning.keep(label, selection.seed, block.first_row))
+        for block, label in zip(blocks, labels, strict=True)
+    ]
+
+
+def _row_blocks(readers: Sequence[Reader], selection: SelectionConfig) -> list[Block]:
+    n_rows = sum(reader.n_rows for reader in readers)
+    first = selection.first_row
+    end = n_rows if selection.end_row is None else min(selection.end_row, n_rows)
+    if not 0 <= first < end:
+        raise InputError(
+            f"expected 0 <= first_row < end_row within {n_rows} rows; got "
+            f"first_row={first}, end_row={selection.end_row}; in source.selection for "
+            f"{readers[0].path}"
+        )
+    blocks = []
+    offset = 0
+    for number, reader in enumerate(readers):
+        low, high = max(0, first - offset), min(reader.n_rows, end - offset)
+        for start in range(low, high, reader.block_rows):
+            stop = min(start + reader.block_rows, high)
+            blocks.append(Block(number, start, stop, offset + start, stop - start))
+        offset += reader.n_rows
+    return blocks
+
+
+def _thin(block: Block, keep: NDArray[np.bool_]) -> Block:
+    return Block(
+        block.reader,
+        block.start,
+        block.stop,
+        block.first_row,
+        int(keep.sum()),
+        np.packbits(keep),
+    )
+
+
+def _describe(path: Path) -> SourceFile:
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return SourceFile(path.name, path.stat().st_size, digest)
+    except OSError as error:
+        raise InputError(f"expected a readable file; got {error}; at {path}") from error
+
+
+def _take(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
+    label = None if rows.label is None else rows.label[which]
+    return Rows(rows.x[which], rows.status[which], label)
+
+
+def _join(parts: Sequence[Rows], n_features: int, has_label: bool) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        empty = np.zeros(0, dtype=np.uint8)
+        return Rows(np.zeros((0, n_features), np.float32), empty, empty if has_label else None)
+    labels = [part.label for part in parts if part.label is not None]
+    return Rows(
+        np.concatenate([part.x for part in parts]),
+        np.concatenate([part.status for part in parts]),
+        np.concatenate(labels) if has_label else None,
+    )
