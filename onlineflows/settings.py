@@ -158,6 +158,8 @@ class ValidateConfig:
         min_background: floor of background events for the maximum SIC.
         test_background, test_signal: events of the stand-in's test set.
         seed: seed of samples, classifiers and draws.
+        threads: OpenMP threads of the classifier; more than there are free cores makes it many
+            times slower. 0 lets the library choose.
     """
 
     signal_region: tuple[float, float] = (3.3, 3.7)
@@ -169,6 +171,7 @@ class ValidateConfig:
     test_background: int = 600_000
     test_signal: int = 30_000
     seed: int = 1
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)

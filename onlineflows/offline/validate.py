@@ -1,0 +1,227 @@
+"""The comparison that a snapshot is judged by: CWoLa on data, on samples, on byte-equal events."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from onlineflows.errors import DataError
+from onlineflows.offline.cwola import (
+    CURVE_POINTS,
+    Evaluation,
+    MethodConfig,
+    MethodResult,
+    cwola,
+    rate_score,
+)
+from onlineflows.offline.metrics import SicCurve, Value
+from onlineflows.offline.regions import Regions
+from onlineflows.settings import ValidateConfig
+
+Progress = Callable[[str, int, int], None]
+"""Told the curve in work, the classifiers trained so far and how many there will be."""
+
+
+def _quiet(curve: str, done: int, total: int, /) -> None:  # noqa: ARG001
+    """Tells nobody."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inputs:
+    """What is compared.
+
+    Args:
+        data: the events that the snapshot was trained on, shape (n, d), the resonant feature first.
+        samples: events drawn from the snapshot, shape (n_samples, d).
+        evaluation: truth-labelled events that neither was trained on.
+        snapshot_nbytes: size of the snapshot.
+    """
+
+    data: NDArray[np.floating[Any]]
+    samples: NDArray[np.floating[Any]]
+    evaluation: Evaluation
+    snapshot_nbytes: int
+
+    @property
+    def n_byte_equal(self) -> int:
+        """Events of d float32 that fit into the snapshot's size, at most all of them."""
+        return min(self.snapshot_nbytes // (4 * int(self.data.shape[1])), len(self.data))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """The curves, each on the same evaluation events.
+
+    Args:
+        data: trained on the data.
+        snapshot: trained on samples of the snapshot.
+        byte_equal: trained on the random fraction of the data that fits into the snapshot's size;
+            mean over the draws, with their standard deviation as error.
+        optimum: the exact likelihood ratio where it is known, else None.
+        n_byte_equal: events in each draw.
+        n_draws: draws.
+        n_untrainable: draws with too few events to train on, counted as a random score.
+        n_signal: evaluation signal in the signal region.
+        n_background: evaluation background in the signal region.
+        seconds: wall time of each curve.
+    """
+
+    data: MethodResult
+    snapshot: MethodResult
+    byte_equal: MethodResult
+    optimum: MethodResult | None
+    n_byte_equal: int
+    n_draws: int
+    n_untrainable: int
+    n_signal: int
+    n_background: int
+    seconds: dict[str, float]
+
+    @property
+    def curves(self) -> dict[str, MethodResult]:
+        """The curves by the names they have in the report."""
+        named = {"data": self.data, "snapshot": self.snapshot, "byte_equal": self.byte_equal}
+        return named if self.optimum is None else {**named, "optimum": self.optimum}
+
+
+def compare(
+    inputs: Inputs,
+    settings: ValidateConfig,
+    *,
+    clock: Callable[[], float],
+    progress: Progress = _quiet,
+) -> Comparison:
+    """Returns CWoLa on the data, on samples of the snapshot and on the byte-equal stored events.
+
+    The byte-equal events are what a trigger with a prescale could have kept in the snapshot's
+    size. Each curve has random numbers of its own, all derived from the seed.
+
+    Args:
+        inputs: data, samples, evaluation events, snapshot size.
+        settings: regions, folds, draws, floor, seed.
+        clock: monotonic seconds, for the wall times.
+        progress: called after each trained classifier.
+
+    Raises:
+        DataError: too few data or samples in a region, or too few evaluation events.
+    """
+    config = MethodConfig.from_settings(settings)
+    tested = inputs.evaluation.within(config.regions)
+    steps = _Steps(progress, total=config.trees.folds * (2 + settings.draws))
+    seeds = np.random.SeedSequence(settings.seed).spawn(2 + settings.draws)
+    generators = [np.random.default_rng(seed) for seed in seeds]
+
+    with threadpool_limits(limits=settings.threads or None, user_api="openmp"):
+        start = clock()
+        data = cwola(
+            inputs.data, tested, config=config, rng=generators[0], progress=steps.named("data")
+        )
+        after_data = clock()
+        snapshot = cwola(
+            inputs.samples,
+            tested,
+            config=config,
+            rng=generators[1],
+            progress=steps.named("snapshot"),
+        )
+        after_snapshot = clock()
+        draws = [
+            _byte_equal_draw(inputs, tested, config, rng=rng, progress=steps.named("byte_equal"))
+            for rng in generators[2:]
+        ]
+        after_draws = clock()
+    optimum = None
+    if tested.optimum is not None:
+        optimum = rate_score(tested.optimum, tested.label, min_background=config.min_background)
+    return Comparison(
+        data=data,
+        snapshot=snapshot,
+        byte_equal=average(draws),
+        optimum=optimum,
+        n_byte_equal=inputs.n_byte_equal,
+        n_draws=len(draws),
+        n_untrainable=sum(draw.n_train_sr == 0 for draw in draws),
+        n_signal=int(np.count_nonzero(tested.label == 1)),
+        n_background=int(np.count_nonzero(tested.label == 0)),
+        seconds={
+            "data": after_data - start,
+            "snapshot": after_snapshot - after_data,
+            "byte_equal": after_draws - after_snapshot,
+        },
+    )
+
+
+def average(results: list[MethodResult]) -> MethodResult:
+    """Returns the mean of several results of one method, with their spread as error.
+
+    The curves are averaged at equal background, even in log FPR.
+
+    Args:
+        results: at least two, all on the same evaluation events.
+
+    Raises:
+        DataError: fewer than two results.
+    """
+    if len(results) < 2:
+        raise DataError(f"expected at least 2 results to average; got {len(results)}")
+    lowest = max(float(r.curve.fpr[0]) for r in results)
+    fpr = np.geomspace(lowest, 1.0, CURVE_POINTS)
+    tpr = np.array([np.interp(np.log(fpr), np.log(r.curve.fpr), r.curve.tpr) for r in results])
+    sics = tpr / np.sqrt(fpr)
+    return MethodResult(
+        auc=_mean_and_spread([r.auc.value for r in results]),
+        max_sic=_mean_and_spread([r.max_sic.value for r in results]),
+        curve=SicCurve(tpr.mean(axis=0), fpr, sics.mean(axis=0), sics.std(axis=0, ddof=1)),
+        n_train_sr=round(float(np.mean([r.n_train_sr for r in results]))),
+        n_train_sb=round(float(np.mean([r.n_train_sb for r in results]))),
+    )
+
+
+class _Steps:
+    """Counts trained classifiers over all curves."""
+
+    def __init__(self, progress: Progress, *, total: int) -> None:
+        self._progress = progress
+        self._total = total
+        self._done = 0
+
+    def named(self, curve: str) -> Callable[[], None]:
+        def step() -> None:
+            self._done += 1
+            self._progress(curve, self._done, self._total)
+
+        return step
+
+
+def _byte_equal_draw(
+    inputs: Inputs,
+    tested: Evaluation,
+    config: MethodConfig,
+    *,
+    rng: np.random.Generator,
+    progress: Callable[[], None],
+) -> MethodResult:
+    rows = rng.choice(len(inputs.data), size=inputs.n_byte_equal, replace=False)
+    kept = inputs.data[rows]
+    if _is_trainable(kept[:, 0], config.regions, config.trees.folds):
+        return cwola(kept, tested, config=config, rng=rng, progress=progress)
+    for _ in range(config.trees.folds):
+        progress()
+    # Nothing can be learned from so few events: a constant score, AUC 1/2 and SIC 1.
+    return rate_score(
+        np.zeros(len(tested.label)), tested.label, min_background=config.min_background
+    )
+
+
+def _is_trainable(m: NDArray[np.floating[Any]], regions: Regions, folds: int) -> bool:
+    strip = regions.strip(m)
+    counts = [np.count_nonzero(strip == i) for i in range(len(regions.sidebands))]
+    n_inside = np.count_nonzero(regions.in_signal_region(m))
+    return bool(n_inside >= folds and sum(counts) >= folds and min(counts) >= 1)
+
+
+def _mean_and_spread(values: list[float]) -> Value:
+    return Value(float(np.mean(values)), float(np.std(values, ddof=1)))
