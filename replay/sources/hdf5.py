@@ -89,11 +89,6 @@ class PandasFixed:
             self._place |= {name: (number, column) for column, name in enumerate(items)}
             self._blocks.append(values)
 
-    @property
-    def chunk_rows(self) -> int:
-        """Rows of the smallest unit that is decompressed at once; 1 where nothing is."""
-        return max((int(block.chunks[0]) for block in self._blocks if block.chunks), default=1)
-
     def read(self, columns: Sequence[str | int], start: int, stop: int) -> NDArray[Any]:
         """Returns some columns of rows start to stop, shape (stop - start, n), as float64.
 
@@ -109,6 +104,8 @@ class PandasFixed:
                 values = self._blocks[number]
                 if len(wanted) == 1:
                     table[:, targets[0]] = values[start:stop, wanted[0]]
+                elif targets == wanted == list(range(values.shape[1])):
+                    table[:, : len(wanted)] = values[start:stop]  # whole rows, as they are
                 else:
                     table[:, targets] = values[start:stop][:, wanted]
         except (OSError, RuntimeError) as error:
