@@ -25,7 +25,7 @@ Progress = Callable[[str, int, int], None]
 """Told the curve in work, the classifiers trained so far and how many there will be."""
 
 
-def _quiet(curve: str, done: int, total: int, /) -> None:  # noqa: ARG001
+def _quiet(curve: str, done: int, total: int, /) -> None:
     """Tells nobody."""
 
 
