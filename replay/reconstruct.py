@@ -53,7 +53,8 @@ def load_fastjet() -> ModuleType:
             "expected fastjet, which turns particles into jets; it isn't installed; "
             "pip install onlineflows[particles]"
         ) from error
-    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)
+    # The public wrapper lacks this method, and a banner would spoil JSON on standard output.
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001
     module: ModuleType = fastjet
     return module
 

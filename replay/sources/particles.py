@@ -123,7 +123,7 @@ def unpad(events: NDArray[np.float64]) -> tuple[Particles, NDArray[np.bool_]]:
     with np.errstate(over="ignore", invalid="ignore"):
         # The energy is the largest number that clustering sees.
         is_sane = np.isfinite(pt * np.cosh(events[:, :, 1])) & np.isfinite(events[:, :, 2])
-    usable: NDArray[np.bool_] = (
+    usable: NDArray[np.bool_] = np.asarray(
         is_particle.any(axis=1) & is_sane.all(axis=1) & (pt >= 0.0).all(axis=1)
     )
     is_particle &= usable[:, None]

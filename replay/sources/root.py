@@ -240,7 +240,7 @@ class RootReader:
             with np.errstate(over="ignore"):
                 x[:, column] = evaluated.values
             exists &= ~evaluated.missing
-        return x, np.isfinite(x).all(axis=1), exists
+        return x, np.asarray(np.isfinite(x).all(axis=1)), exists
 
     def _dijet_features(
         self, columns: dict[str, Column]
