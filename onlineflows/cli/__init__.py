@@ -1,0 +1,1 @@
+"""The command line: parse, load, wire, run, exit code. The one place that imports `replay`."""

@@ -1,0 +1,245 @@
+"""The program `onlineflows`: its verbs and options, and the one place where errors become codes.
+
+Each verb reads its configuration, then hands it to the module of its own name in this package,
+which is imported only then: a producer never loads torch, and ``--help`` loads nothing.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import onlineflows
+from onlineflows.cli.config import load_config
+from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED, exit_code
+from onlineflows.cli.logs import configure_logging
+from onlineflows.cli.output import Output
+from onlineflows.errors import OnlineFlowsError
+from streams.errors import StreamError
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="Learn the density of a collider's trigger stream while the data fly by.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigPath = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help="TOML file; defaults alone without one.")
+]
+SnapshotPath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="SNAPSHOT", help="A snapshot, or a run directory for the latest one in it."
+    ),
+]
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Events: a data file (.h5, .root), or a TOML file whose [source] describes them.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be given many times."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on from the run's checkpoint, as if never stopped.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; log warnings only.")]
+LogJson = Annotated[bool, typer.Option("--log-json", help="Write log records as JSON lines.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"onlineflows {onlineflows.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Learn the density of a collider's trigger stream while the data fly by."""
+
+
+@app.command(epilog="Example: onlineflows run configs/demo.toml --set source.n_events=200000")
+def run(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+) -> None:
+    """Replay and train on this machine: both daemons in one command."""
+    output = _speak(as_json, quiet, log_json)
+    loaded = load_config(config, overrides or ())
+    from onlineflows.cli.run import run as body
+
+    raise typer.Exit(body(loaded, output, resume=resume))
+
+
+@app.command(epilog="Example: onlineflows replay configs/lhco.toml --set pacing.arrivals=poisson")
+def replay(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+) -> None:
+    """Send events from files or from the stand-in: the producer daemon."""
+    output = _speak(as_json, quiet, log_json)
+    loaded = load_config(config, overrides or ())
+    from onlineflows.cli.replay import replay as body
+
+    raise typer.Exit(body(loaded, output))
+
+
+@app.command(epilog="Example: onlineflows train configs/lhco.toml --resume")
+def train(
+    config: ConfigPath = None,
+    overrides: Overrides = None,
+    resume: Resume = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    log_json: LogJson = False,
+) -> None:
+    """Learn from the events that a producer sends: the consumer daemon."""
+    output = _speak(as_json, quiet, log_json)
+    loaded = load_config(config, overrides or ())
+    from onlineflows.cli.train import train as body
+
+    raise typer.Exit(body(loaded, output, resume=resume))
+
+
+@app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")
+def inspect(
+    snapshot: SnapshotPath,
+    data: DataPath = None,
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Draw one page into this PNG or PDF."),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a snapshot holds, and draw its density."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.inspect import inspect as body
+
+    raise typer.Exit(body(snapshot, output, data=data, figure=figure, overrides=overrides or ()))
+
+
+@app.command(epilog="Example: onlineflows sample runs/demo events.h5 --events 100000")
+def sample(
+    snapshot: SnapshotPath,
+    target: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What to write: .npy, .h5, .parquet or .root.")
+    ],
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw events from a snapshot into a file, in the schema's units."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.sample import sample as body
+
+    raise typer.Exit(body(snapshot, target, output, n_events=events, seed=seed))
+
+
+@app.command(epilog="Example: onlineflows score runs/lhco events.h5 --output log_prob.npy")
+def score(
+    snapshot: SnapshotPath,
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Events: a data file (.h5, .root), or a TOML file whose [source] describes them.",
+        ),
+    ],
+    target: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write each event's log_prob (.npy)."),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate a snapshot's density for the events in a file: log_prob in nats."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.score import score as body
+
+    raise typer.Exit(body(snapshot, data, output, target=target, overrides=overrides or ()))
+
+
+@app.command(epilog="Example: onlineflows validate runs/lhco --data configs/lhco.toml")
+def validate(
+    snapshot: SnapshotPath,
+    data: DataPath = None,
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FOLDER", help="Write the report here, not beside the run."
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Search for the signal (CWoLa) on data and on samples, and compare: the report."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.validate import validate as body
+
+    raise typer.Exit(body(snapshot, output, data=data, target=target, overrides=overrides or ()))
+
+
+@app.command(epilog="Example: onlineflows doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Print what this installation would use: versions, processor, engine."""
+    from onlineflows.cli.doctor import doctor as body
+
+    raise typer.Exit(body(_speak(as_json, quiet=False)))
+
+
+def _speak(as_json: bool, quiet: bool, log_json: bool = False) -> Output:
+    configure_logging(as_json=log_json, quiet=quiet)
+    return Output(as_json=as_json, quiet=quiet, log_json=log_json)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code. Every error of the process ends here.
+
+    Args:
+        arguments: as after the program's name; None for those of this process.
+    """
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="onlineflows")
+    except SystemExit as end:
+        # Anything beyond the three codes, such as the 130 of an interrupt, is a failed run.
+        code = end.code or DONE
+        return code if code in (DONE, FAILED, BAD_INPUT) and isinstance(code, int) else FAILED
+    except (OnlineFlowsError, StreamError) as error:
+        print("\n".join([f"error: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
+        return exit_code(error)
+    except Exception:
+        logger.exception("unexpected error: please report it, with the lines below")
+        return FAILED
+    return DONE

@@ -1,0 +1,39 @@
+"""What a verb prints: its result on standard output, for people or for machines."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How a verb speaks; given to every command.
+
+    Args:
+        as_json: print one JSON document instead of text.
+        quiet: no progress, and warnings as the only log.
+        log_json: log records as JSON lines.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    log_json: bool = False
+
+    def result(self, document: Mapping[str, Any], text: str) -> None:
+        """Prints a verb's result: the document for machines, or the text for people."""
+        written = json.dumps(document, default=_plain, indent=2) if self.as_json else text
+        print(written, file=sys.stdout, flush=True)
+
+
+def _plain(value: Any) -> Any:
+    """The JSON form of what the learner deals in."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"expected a value with a JSON form; got {type(value).__name__}")

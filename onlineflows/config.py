@@ -1,0 +1,146 @@
+"""TOML -> frozen dataclasses: one section per component, each owned by its component.
+
+A configuration is a frozen dataclass whose fields are the sections (`onlineflows.cli.config` has
+the whole one). Sections, keys, types and defaults are read from the dataclasses, so that a setting
+is written down in one place. Everything that is wrong is reported at once.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import tomllib
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from onlineflows.config_errors import describe
+from onlineflows.errors import ConfigError, OnlineFlowsError
+from onlineflows.overrides import apply_overrides
+from streams.errors import StreamError, nearest
+
+C = TypeVar("C")
+
+
+def load(cls: type[C], path: Path | None, overrides: Sequence[str] = ()) -> C:
+    """Returns the configuration in a TOML file, changed by ``section.key=value`` overrides.
+
+    Args:
+        cls: the configuration's class; its fields are the sections.
+        path: the file; None for defaults alone.
+        overrides: as given to ``--set``; later ones win.
+
+    Raises:
+        ConfigError: the file can't be read or anything in it is wrong; lists everything.
+    """
+    document = {} if path is None else read_toml(path)
+    problems = apply_overrides(document, overrides)
+    where = "the command line" if path is None else str(path)
+    return parse(cls, document, where=where, problems=problems)
+
+
+def parse(
+    cls: type[C], document: Mapping[str, Any], *, where: str, problems: Sequence[str] = ()
+) -> C:
+    """Returns the configuration that a document of plain types describes.
+
+    Args:
+        cls: the configuration's class.
+        document: sections by name.
+        where: what the document is, for the message.
+        problems: what was found wrong before; reported with the rest.
+
+    Raises:
+        ConfigError: anything is wrong; lists everything.
+
+    Example:
+        >>> from onlineflows.settings import LearnerConfig
+        >>> parse(LearnerConfig, {"flow": {"blocks": 5}}, where="an example").flow.blocks
+        5
+        >>> parse(LearnerConfig, {"flow": {"block": 5}}, where="an example")
+        Traceback (most recent call last):
+        onlineflows.errors.ConfigError: an example: 1 error in the configuration
+          flow.block: unknown key; nearest known: 'blocks'
+    """
+    found = list(problems)
+    types = typing.get_type_hints(cls, include_extras=True)
+    sections: dict[str, Any] = {}
+    for name, table in document.items():
+        if name not in types:
+            found.append(f"[{name}]: unknown section; {nearest(name, types)}")
+            continue
+        section, wrong = _parse_section(types[name], table, name)
+        sections[name] = section
+        found.extend(wrong)
+    if found:
+        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
+        listed = "".join(f"\n  {problem}" for problem in found)
+        raise ConfigError(f"{where}: {count} in the configuration{listed}")
+    return cls(**sections)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Returns the content of a TOML file.
+
+    Raises:
+        ConfigError: there's no such file, or it isn't TOML.
+    """
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except FileNotFoundError:
+        there = [p.name for p in path.parent.glob("*.toml")]
+        raise ConfigError(
+            f"{path}: expected a configuration file (TOML); there is none; "
+            f"{nearest(path.name, there)}"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: expected TOML; got a file that isn't: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable file; got {error.strerror}") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns a configuration dataclass as plain JSON types; infinite numbers become strings."""
+    document: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return document
+
+
+def fingerprint(config: Any) -> str:
+    """Returns the SHA-256 of a configuration's canonical JSON form, as 64 hexadecimal digits.
+
+    Equal configurations have equal fingerprints in every process and on every machine, however
+    their files were written.
+    """
+    canonical = json.dumps(to_dict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _parse_section(expected: Any, table: Any, name: str) -> tuple[Any, list[str]]:
+    """The section's dataclass, or None and what is wrong with the table."""
+    # The one-element tuple lets a configuration of pydantic's own reach the dataclasses inside.
+    adapter: TypeAdapter[tuple[Any]] = TypeAdapter(
+        tuple[expected], config=ConfigDict(extra="forbid", strict=True)
+    )
+    try:
+        # By way of JSON, in which a strict reading still takes lists for tuples.
+        return adapter.validate_json(json.dumps([table], default=str))[0], []
+    except ValidationError as error:
+        return None, describe(error, expected, table, name)
+    except (OnlineFlowsError, StreamError) as error:
+        # A dataclass refused its own values; its message names the key.
+        return None, [str(error)]
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types: tuples become lists, infinite numbers strings."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value

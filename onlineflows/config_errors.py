@@ -1,0 +1,123 @@
+"""What is wrong with a configuration, in the words of the TOML file: expected, got, where."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from streams.errors import nearest
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dataclass_type": "a table",
+    "float_type": "a number",
+    "int_type": "an integer",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+_UNKNOWN = "unexpected_keyword_argument"
+
+
+def describe(error: ValidationError, expected: Any, table: Any, section: str) -> list[str]:
+    """Returns one line for each thing that is wrong with a section.
+
+    Args:
+        error: pydantic's error of validating ``[table]`` as a one-element tuple.
+        expected: the section's type: a dataclass or a union of dataclasses told apart by `type`.
+        table: the section as read.
+        section: its name.
+    """
+    return [
+        _line(details, expected, table, section)
+        for details in error.errors(include_url=False, include_context=True)
+    ]
+
+
+def _line(details: ErrorDetails, expected: Any, table: Any, section: str) -> str:
+    kind, context = details["type"], details.get("ctx", {})
+    keys = _keys(details["loc"][1:], table, names_absent_key=kind in (_UNKNOWN, "missing"))
+    where = section + "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys)
+    got = _shown(details["input"])
+    if kind == _UNKNOWN:
+        known = _known_keys(expected, table, keys[:-1])
+        return f"{where}: unknown key; {nearest(str(keys[-1]), known)}"
+    if kind == "missing":
+        return f"{where}: expected a value; got nothing"
+    if kind == "union_tag_not_found":
+        return f"{where}.type: expected one of {_tags(expected)}; got nothing"
+    if kind == "union_tag_invalid":
+        got = _shown(context["tag"])
+        return f"{where}.type: expected one of {context['expected_tags']}; got {got}"
+    if kind == "literal_error":
+        return f"{where}: expected {context['expected']}; got {got}"
+    return f"{where}: expected {_EXPECTED.get(kind, details['msg'])}; got {got}"
+
+
+def _keys(loc: Sequence[int | str], table: Any, *, names_absent_key: bool) -> list[int | str]:
+    """The location without the tags that pydantic inserts for members of a union."""
+    keys: list[int | str] = []
+    value = table
+    for number, key in enumerate(loc):
+        is_last = number == len(loc) - 1
+        present = (isinstance(value, dict) and key in value) or (
+            isinstance(value, list) and isinstance(key, int) and key < len(value)
+        )
+        if present:
+            value = value[key]
+        if present or (is_last and names_absent_key):
+            keys.append(key)
+    return keys
+
+
+def _known_keys(expected: Any, table: Any, keys: Sequence[int | str]) -> list[str]:
+    """The fields of the dataclass at a place inside a section; none where it isn't one."""
+    for key in keys:
+        cls = _dataclass_of(expected, table)
+        if isinstance(key, int):
+            expected = typing.get_args(expected)[0]
+        elif cls is None:
+            return []
+        else:
+            expected = typing.get_type_hints(cls, include_extras=True)[key]
+        table = table[key]
+    cls = _dataclass_of(expected, table)
+    return [] if cls is None else [f.name for f in dataclasses.fields(cls)]
+
+
+def _dataclass_of(expected: Any, table: Any) -> type[Any] | None:
+    """The dataclass that a type means for a table: of a union, the one with the table's type."""
+    for cls in _members(expected):
+        if isinstance(cls, type) and dataclasses.is_dataclass(cls):
+            tag = _tag(cls)
+            if tag is None or (isinstance(table, dict) and table.get("type") == tag):
+                return cls
+    return None
+
+
+def _members(expected: Any) -> tuple[Any, ...]:
+    origin = typing.get_origin(expected)
+    if origin is Annotated:
+        return _members(typing.get_args(expected)[0])
+    if origin in (typing.Union, types.UnionType):
+        return typing.get_args(expected)
+    return (expected,)
+
+
+def _tag(cls: Any) -> str | None:
+    hint = typing.get_type_hints(cls).get("type")
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is Literal else None
+
+
+def _tags(expected: Any) -> str:
+    return ", ".join(repr(_tag(cls)) for cls in _members(expected))
+
+
+def _shown(value: Any) -> str:
+    """The value as in a TOML file, shortened."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
