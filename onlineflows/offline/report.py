@@ -1,0 +1,229 @@
+"""The report of a validation: report.json, report.html and the figures, in one folder."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from onlineflows.offline.curves import roc_figure, sic_figure
+from onlineflows.offline.cwola import MethodResult
+from onlineflows.offline.distance import Distance
+from onlineflows.offline.distributions import (
+    TwoSamples,
+    correlations_figure,
+    marginals_figure,
+    spectrum_figure,
+)
+from onlineflows.offline.inspection import History, nll_figure
+from onlineflows.offline.page import render_page
+from onlineflows.offline.regions import Regions
+from onlineflows.offline.style import save_figure
+from onlineflows.offline.validate import Comparison
+from onlineflows.settings import ValidateConfig
+
+Document = dict[str, Any]
+
+_LIBRARIES = ("onlineflows", "numpy", "scipy", "scikit-learn", "matplotlib", "torch")
+_NAMES = {
+    "data": "all data",
+    "snapshot": "samples of the snapshot",
+    "byte_equal": "stored events of the snapshot's size",
+    "optimum": "optimum (likelihood ratio)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the report says of the run.
+
+    Args:
+        name: the run's name.
+        created: when the report was made, as it is printed.
+        snapshot_nbytes: size of the snapshot.
+        events_seen: events that the snapshot was trained on.
+        event_nbytes: size of one event, 4 bytes for each feature.
+        facts: further lines, such as flow and run condition, by their names.
+    """
+
+    name: str
+    created: str
+    snapshot_nbytes: int
+    events_seen: int
+    event_nbytes: int
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRow:
+    """One line of the printed table, ready to print.
+
+    Args:
+        name: what the classifier was trained on.
+        max_sic: largest significance improvement with its error.
+        auc: area under the ROC curve with its error.
+        trained_on: training events in signal region and sidebands.
+    """
+
+    name: str
+    max_sic: str
+    auc: str
+    trained_on: str
+
+
+def build_report(
+    comparison: Comparison,
+    run: RunFacts,
+    settings: ValidateConfig,
+    *,
+    distance: Distance | None = None,
+) -> Document:
+    """Returns the content of report.json as plain JSON types.
+
+    Args:
+        comparison: the curves.
+        run: what the snapshot is.
+        settings: what was asked for.
+        distance: distance to the true density, where that is known.
+    """
+    rated: Document = {
+        name: _rated(result, comparison.seconds.get(name))
+        for name, result in comparison.curves.items()
+    }
+    rated.setdefault("optimum", None)
+    rated["byte_equal"] |= {
+        "n_events": comparison.n_byte_equal,
+        "n_draws": comparison.n_draws,
+        "n_untrainable": comparison.n_untrainable,
+    }
+    return {
+        "format": 1,
+        "run": run.name,
+        "created": run.created,
+        "snapshot_nbytes": run.snapshot_nbytes,
+        "events_seen": run.events_seen,
+        "event_nbytes": run.event_nbytes,
+        "nats_to_truth": None if distance is None else distance.nats,
+        "nats_to_truth_error": None if distance is None else distance.error,
+        "nats_to_truth_events": None if distance is None else distance.n_events,
+        "nats_to_truth_outside": None if distance is None else distance.n_outside,
+        "cwola": rated,
+        "evaluation": {
+            "n_signal": comparison.n_signal,
+            "n_background": comparison.n_background,
+        },
+        "facts": dict(run.facts),
+        "settings": json.loads(json.dumps(dataclasses.asdict(settings))),
+        "seeds": {"validate": settings.seed},
+        "versions": installed_versions(),
+    }
+
+
+def validation_figures(
+    comparison: Comparison, samples: TwoSamples, history: History, regions: Regions
+) -> dict[str, Figure]:
+    """Returns every figure of the report by its file name.
+
+    Args:
+        comparison: the curves.
+        samples: events of the snapshot and of the data.
+        history: NLL over time.
+        regions: signal region and sidebands, for the spectrum.
+    """
+    tested = f"{comparison.n_background:,} background, {comparison.n_signal:,} signal in the SR"
+    figures = {
+        "sic": sic_figure(comparison.curves, caption=tested),
+        "roc": roc_figure(comparison.curves, caption=tested),
+        "spectrum": spectrum_figure(samples, regions),
+        "marginals": marginals_figure(samples),
+        "correlations": correlations_figure(samples),
+    }
+    if len(history.nll) > 0:
+        figures["nll"] = nll_figure(history)
+    return figures
+
+
+def write_report(
+    folder: Path, report: Document, comparison: Comparison, figures: Mapping[str, Figure]
+) -> Path:
+    """Writes the report and returns the path of report.html.
+
+    The folder then holds report.json, curves.json (points of every curve), report.html, which
+    needs no other file, and figures/NAME.png and .pdf. Existing files are replaced. report.json is
+    written last, so that where it exists the rest is complete.
+
+    Args:
+        folder: the report's folder; it is made.
+        report: from `build_report`.
+        comparison: the curves.
+        figures: figures by file name.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / "report.json"
+    final.unlink(missing_ok=True)
+    for name, figure in figures.items():
+        save_figure(figure, folder / "figures", name)
+    points = {name: _points(result) for name, result in comparison.curves.items()}
+    (folder / "curves.json").write_text(_as_json(points), encoding="utf-8")
+    page = folder / "report.html"
+    page.write_text(render_page(report, summary_rows(report), figures), encoding="utf-8")
+    final.write_text(_as_json(report, indent=2), encoding="utf-8")
+    return page
+
+
+def summary_rows(report: Document) -> list[SummaryRow]:
+    """Returns the table of the comparison, best known first."""
+    rows = []
+    for name in ("optimum", "data", "snapshot", "byte_equal"):
+        rated = report["cwola"][name]
+        if rated is None:
+            continue
+        trained = rated["n_train_sr"] + rated["n_train_sb"]
+        rows.append(
+            SummaryRow(
+                name=_NAMES[name],
+                max_sic=f"{rated['max_sic']:.2f} ± {rated['max_sic_error']:.2f}",
+                auc=f"{rated['auc']:.4f} ± {rated['auc_error']:.4f}",
+                trained_on=f"{trained:,}" if trained else "",
+            )
+        )
+    return rows
+
+
+def installed_versions() -> dict[str, str]:
+    """Returns the versions of Python and of the libraries that numbers depend on."""
+    versions = {"python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def _rated(result: MethodResult, seconds: float | None) -> Document:
+    return {
+        "auc": result.auc.value,
+        "auc_error": result.auc.error,
+        "max_sic": result.max_sic.value,
+        "max_sic_error": result.max_sic.error,
+        "n_train_sr": result.n_train_sr,
+        "n_train_sb": result.n_train_sb,
+        "seconds": seconds,
+    }
+
+
+def _points(result: MethodResult) -> dict[str, list[float]]:
+    curve = result.curve
+    columns = {"tpr": curve.tpr, "fpr": curve.fpr, "sic": curve.sic, "sic_error": curve.error}
+    return {name: [float(value) for value in values] for name, values in columns.items()}
+
+
+def _as_json(document: Document, *, indent: int | None = None) -> str:
+    # Strict JSON: NaN or infinity in a result is a fault, not a value.
+    return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False) + "\n"
