@@ -9,7 +9,7 @@ from torch import Tensor
 
 from onlineflows.errors import DivergedError
 from onlineflows.flows.base import Flow
-from onlineflows.online.optimiser import Optimiser
+from onlineflows.online.optimiser import Optimiser, is_finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Trainer:
         """
         gradient = self._flow.gradient(torch.from_numpy(z))
         nll = float(gradient.nll.mean())
-        if not (np.isfinite(nll) and bool(torch.isfinite(gradient.theta).all())):
+        if not is_finite(gradient.nll, gradient.theta):
             n_bad = int((~torch.isfinite(gradient.nll)).sum())
             raise DivergedError(
                 f"step {self.n_steps + 1}: expected a finite loss and gradient; got mean NLL {nll} "
@@ -61,13 +61,13 @@ class Trainer:
         return StepReport(nll, len(z))
 
     def averaged(self) -> Tensor:
-        """Returns a copy of the averaged θ: what is published."""
-        return self._optimiser.averaged().clone()
+        """Returns the averaged θ as a new vector: what is published."""
+        return self._optimiser.averaged()
 
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Returns θ, the optimiser's state and the step count as named arrays."""
         arrays: dict[str, NDArray[np.generic]] = {
-            f"optimiser.{name}": tensor.numpy().copy()
+            f"optimiser.{name}": tensor.numpy()
             for name, tensor in self._optimiser.state().items()
         }
         arrays["theta"] = self._flow.theta.numpy().copy()

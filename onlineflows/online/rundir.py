@@ -1,0 +1,66 @@
+"""The folder of one run: ledger, snapshots, private checkpoints, report."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from onlineflows.errors import ConfigError
+
+Start = Literal["fresh", "resume", "overwrite"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Names of what a run leaves behind.
+
+    Args:
+        path: the run's folder, ``runs/<name>``.
+    """
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """The accounts of both ends, written when the run ends."""
+        return self.path / "ledger.json"
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder of snapshots, with the link `latest`."""
+        return self.path / "snapshots"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The learner's private state."""
+        return self.path / "checkpoints"
+
+    @property
+    def report(self) -> Path:
+        """What validation writes."""
+        return self.path / "report"
+
+    def prepare(self, start: Start) -> None:
+        """Makes the folder ready for a run.
+
+        Args:
+            start: "fresh": there must be no earlier run; "resume": go on with an earlier one;
+                "overwrite": delete what an earlier run left.
+
+        Raises:
+            ConfigError: an earlier run is there, or the folder can't be written.
+        """
+        leftovers = [p for p in (self.ledger, self.snapshots, self.checkpoints) if p.exists()]
+        if start == "fresh" and leftovers:
+            raise ConfigError(
+                f"{self.path}: expected no earlier run; got {', '.join(p.name for p in leftovers)}: "
+                "use --resume to go on with it, --overwrite to delete it, or another run.name"
+            )
+        try:
+            if start == "overwrite":
+                for folder in (self.snapshots, self.checkpoints, self.report):
+                    shutil.rmtree(folder, ignore_errors=True)
+                self.ledger.unlink(missing_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.path}: expected a folder to write to; got {error}") from error
