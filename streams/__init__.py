@@ -1,4 +1,8 @@
-"""The wire: what a batch is, how it is carried, and how every event is accounted for."""
+"""The wire: what a batch is, how it is carried, and how every event is accounted for.
+
+The sockets are in `streams.transport`, which is not imported here: most of what learns or reads
+needs batches and schemas only.
+"""
 
 from streams.batch import Batch, Truth
 from streams.errors import (
@@ -11,20 +15,42 @@ from streams.errors import (
     StreamError,
     TransportError,
 )
+from streams.messages import Condition, Counts, Reason
+from streams.protocol import (
+    BatchReceived,
+    GapReceived,
+    Incoming,
+    LumisectionEnded,
+    Position,
+    RunBegan,
+    RunEnded,
+)
 from streams.schema import LHCO, EventSchema, Feature
+from streams.settings import Mode, WireConfig
 from streams.source import Events, Sink, Source, SourceFile, Status
 
 __all__ = [
     "LHCO",
     "Batch",
+    "BatchReceived",
+    "Condition",
+    "Counts",
     "EventSchema",
     "Events",
     "Feature",
+    "GapReceived",
+    "Incoming",
     "InputError",
     "LedgerError",
+    "LumisectionEnded",
     "MessageError",
+    "Mode",
+    "Position",
     "ProtocolError",
+    "Reason",
     "RefusedError",
+    "RunBegan",
+    "RunEnded",
     "SchemaError",
     "Sink",
     "Source",
@@ -33,4 +59,5 @@ __all__ = [
     "StreamError",
     "TransportError",
     "Truth",
+    "WireConfig",
 ]

@@ -1,0 +1,469 @@
+"""The consumer's end of the wire as a state machine: frames in, frames and decisions out.
+
+It opens no socket and has no clock: whoever drives it passes ``now`` in seconds of any clock that
+never goes back, delivers what arrives to `receive`, calls `tick` once it has, and sends what it
+finds in `outbox`. The rules are in `streams.protocol`.
+"""
+
+from collections import deque
+
+from streams.codec import (
+    Frames,
+    decode_batch,
+    decode_begin,
+    decode_from_producer,
+    encode,
+    extend_digest,
+)
+from streams.errors import MessageError, ProtocolError, RefusedError, SchemaError, TransportError
+from streams.messages import (
+    VERSION,
+    Begin,
+    Bye,
+    Counts,
+    Credit,
+    Data,
+    EndLumisection,
+    EndRun,
+    FromConsumer,
+    FromProducer,
+    Gap,
+    Hello,
+    Nack,
+    Ping,
+    Pong,
+    Refusal,
+    Welcome,
+    counts_of_gap,
+)
+from streams.protocol import (
+    NO_DIGEST,
+    SILENT_HEARTBEATS,
+    BatchReceived,
+    GapReceived,
+    Incoming,
+    LumisectionEnded,
+    Position,
+    RunBegan,
+    RunEnded,
+)
+from streams.schema import EventSchema
+from streams.settings import WireConfig
+
+BROKEN_DIGEST = b"\xff" * 8
+"""Stands for the digest of a stream of which something was lost; it stays."""
+
+
+class ConsumerEnd:
+    """One consumer's side of one epoch.
+
+    Args:
+        wire: window, heartbeat and time limit.
+        name: the consumer's name; one that comes back under it takes the earlier one's place.
+        resume: where its checkpoint stands; None to begin at the beginning.
+        expect: the schema that it can learn from; None for any.
+        now: the time.
+
+    Attributes:
+        outbox: frames to be sent, in order.
+        n_malformed: messages that could not be understood, so far.
+        n_duplicates: batches that came again and were dropped.
+        n_ahead: batches that came too early, behind a missing one, and were dropped.
+    """
+
+    def __init__(
+        self,
+        wire: WireConfig,
+        *,
+        name: str,
+        resume: Position | None,
+        expect: EventSchema | None,
+        now: float,
+    ) -> None:
+        self.outbox: deque[Frames] = deque()
+        self.n_malformed = 0
+        self.n_duplicates = 0
+        self.n_ahead = 0
+        self._wire = wire
+        self._name = name
+        self._expect = expect
+        self._run: RunBegan | None = None
+        self._ended: RunEnded | None = None
+        self._epoch = bytes.fromhex(resume.epoch) if resume else None
+        self._next_batch = resume.next_batch if resume else 0
+        self._next_event = resume.next_event if resume else 0
+        self._closed_event = resume.closed_event if resume else 0
+        self._run_counts = resume.run if resume else Counts()
+        self._open_counts = resume.open if resume else Counts()
+        self._digest = bytes.fromhex(resume.digest) if resume else NO_DIGEST
+        self._delivered: deque[int] = deque()
+        self._acknowledged = self._next_batch
+        self._end_acknowledged = False
+        self._trained = 0
+        self._credit_is_due = False
+        self._last_heard = now
+        self._was_heard = False
+        self._last_pong = now
+        self._last_nack = -float("inf")
+        self._nacked: tuple[int, int, int] | None = None
+        self._stuck_since: float | None = None
+        self._last_hello = -float("inf")
+        self._say_hello(now)
+
+    # --- what the program says -------------------------------------------------------------
+
+    @property
+    def position(self) -> Position:
+        """Where this consumer stands, everything delivered so far included."""
+        return Position(
+            epoch=(self._epoch or bytes(16)).hex(),
+            next_batch=self._next_batch,
+            next_event=self._next_event,
+            closed_event=self._closed_event,
+            run=self._run_counts,
+            open=self._open_counts,
+            digest=self._digest.hex(),
+        )
+
+    @property
+    def window_batches(self) -> int:
+        """Batches that may be unprocessed: the smaller of the two windows, at least one."""
+        if self._run is None:
+            return self._wire.window_batches
+        nbytes = self._run.batch_events * self._run.schema.event_nbytes
+        return max(1, min(self._wire.window_batches, self._wire.window_nbytes // nbytes))
+
+    def consumed(self, batch_number: int) -> None:
+        """Says that this batch and all before it need no room any more: extends the credit."""
+        while self._delivered and self._delivered[0] <= batch_number:
+            self._delivered.popleft()
+            self._credit_is_due = True
+
+    def acknowledge(self, position: Position) -> None:
+        """Says that everything before a position is inside a durable checkpoint."""
+        self._acknowledged = max(self._acknowledged, position.next_batch)
+        if self._ended is not None and position == self._ended.position:
+            self._end_acknowledged = True
+        self._credit_is_due = True
+
+    def report_progress(self, n_trained: int) -> None:
+        """Says how many events the training loop has finished; travels with the heartbeat."""
+        self._trained = max(self._trained, n_trained)
+
+    def leave(self, text: str = "", *, refused: bool = False) -> None:
+        """Says good-bye to the producer: done after an acknowledged end of run, or stopped."""
+        done = self._end_acknowledged
+        self._send(
+            Bye(code="refused" if refused else "done" if done else "stopped", text=text[:512])
+        )
+
+    # --- time ------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Lets time pass: greets, extends credit, shows life. Deliver what has arrived first.
+
+        Raises:
+            TransportError: no producer has been heard for the time limit.
+            ProtocolError: the producer could not deliver what is missing for as long.
+        """
+        limit = self._wire.connect_timeout_s
+        silent_s = now - self._last_heard
+        if silent_s > limit and not self._end_acknowledged:
+            where = f"at {self._wire.address} for {limit:g} s"
+            if self._was_heard:
+                raise TransportError(
+                    f"nothing heard from the producer {where}: it hangs, was killed or its "
+                    "machine is gone; start it again, then this consumer with --resume"
+                )
+            raise TransportError(
+                f"no producer {where}: start one with the same address, or raise "
+                "wire.connect_timeout_s"
+            )
+        if self._stuck_since is not None and now - self._stuck_since > limit:
+            raise ProtocolError(
+                f"event {self._next_event} could not be delivered in {limit:g} s, though the "
+                f"producer lives ({self.n_malformed} damaged messages)"
+            )
+        is_lost = self._run is None or silent_s > SILENT_HEARTBEATS * self._wire.heartbeat_s
+        if is_lost and now - self._last_hello >= self._wire.heartbeat_s:
+            self._say_hello(now)
+        self.flush_credit()
+        pong_is_due = now - self._last_pong >= self._wire.heartbeat_s
+        if pong_is_due and self._run is not None and self._epoch is not None:
+            self._last_pong = now
+            self._send(Pong(epoch=self._epoch, trained=self._trained))
+
+    def flush_credit(self) -> None:
+        """Puts a due CREDIT into the outbox."""
+        if self._credit_is_due and self._run is not None and self._epoch is not None:
+            self._credit_is_due = False
+            self._send(
+                Credit(
+                    epoch=self._epoch,
+                    up_to=self._next_batch + self.window_batches - len(self._delivered),
+                    acknowledged=self._acknowledged,
+                    ended=self._end_acknowledged,
+                )
+            )
+
+    # --- what arrives ----------------------------------------------------------------------
+
+    def receive(self, frames: Frames, now: float) -> list[Incoming]:
+        """Takes one message and returns what the program must be told of it.
+
+        Raises:
+            RefusedError: the producer refuses this consumer, or is another run's.
+            SchemaError: the run's events are not the expected ones; the producer is told.
+        """
+        try:
+            message = decode_from_producer(frames)
+            return self._heed(message, frames, now)
+        except MessageError:
+            self.n_malformed += 1
+            return []
+
+    def _heed(self, message: FromProducer, frames: Frames, now: float) -> list[Incoming]:
+        if isinstance(message, Refusal):
+            self._hear(now)
+            return self._on_refusal(message, now)
+        if isinstance(message, Welcome | Begin):
+            self._hear(now)
+            return self._on_introduction(message, frames)
+        run = self._run
+        if run is None or message.epoch != self._epoch:
+            return []
+        self._hear(now)
+        if isinstance(message, Ping):
+            return self._on_ping(message, now)
+        if self._ended is not None:
+            return []
+        match message:
+            case Data():
+                return self._on_data(message, frames, run.schema.n_features, now)
+            case Gap():
+                return self._on_gap(message, now)
+            case EndLumisection():
+                return self._on_end_lumisection(message, now)
+            case EndRun():
+                return self._on_end_run(message, now)
+
+    def _hear(self, now: float) -> None:
+        self._last_heard = now
+        self._was_heard = True
+
+    def _on_refusal(self, refusal: Refusal, now: float) -> list[Incoming]:
+        if refusal.code != "greet":
+            raise RefusedError(f"the producer at {self._wire.address} refuses: {refusal.text}")
+        if now - self._last_hello >= self._wire.heartbeat_s / 4:
+            self._say_hello(now)
+        return []
+
+    def _on_introduction(self, message: Welcome | Begin, frames: Frames) -> list[Incoming]:
+        if message.version != VERSION:
+            text = f"expected protocol {VERSION}; the producer speaks {message.version}"
+            self.leave(text, refused=True)
+            raise RefusedError(text)
+        if self._epoch is not None and message.epoch != self._epoch:
+            text = (
+                f"expected epoch {self._epoch.hex()}; the producer at {self._wire.address} now "
+                f"runs {message.epoch.hex()}: other files, seed or configuration"
+            )
+            self.leave(text, refused=True)
+            raise RefusedError(text)
+        self._credit_is_due = True
+        if isinstance(message, Welcome) or self._run is not None:
+            return []
+        run = decode_begin(message, frames)
+        if self._expect is not None:
+            try:
+                self._expect.require_equal(run.schema, where=f"producer at {self._wire.address}")
+            except SchemaError as error:
+                self.leave(str(error), refused=True)
+                raise
+        self._epoch = message.epoch
+        self._run = run
+        return [run]
+
+    def _on_ping(self, ping: Ping, now: float) -> list[Incoming]:
+        self._credit_is_due = True
+        self._last_pong = -float("inf")
+        if self._ended is not None:
+            return []
+        found = self._catch_up(ping.next_batch, ping.next_event, ping.closed_event, now)
+        if ping.ended and self._stands_at(ping.next_batch, ping.next_event, ping.closed_event):
+            self._nack(now)
+        return found or []
+
+    def _on_data(self, data: Data, frames: Frames, n_features: int, now: float) -> list[Incoming]:
+        if data.first_event < self._next_event:
+            self.n_duplicates += 1
+            return []
+        found = self._catch_up(data.batch, data.first_event, data.closed_event, now)
+        if found is None:
+            self.n_ahead += 1
+            return []
+        try:
+            batch, truth = decode_batch(data, frames, n_features)
+        except MessageError:
+            self._nack(now)
+            raise
+        self._count(Counts(generated=data.n, sent=data.n))
+        if self._digest != BROKEN_DIGEST:
+            self._digest = extend_digest(self._digest, data)
+        self._next_batch += 1
+        self._next_event = batch.end_event
+        self._delivered.append(data.batch)
+        found.append(BatchReceived(batch, data.batch, truth, data.sent_ns, self.position))
+        return found
+
+    def _on_gap(self, gap: Gap, now: float) -> list[Incoming]:
+        if gap.first_event >= gap.end_event:
+            raise MessageError(f"expected a gap with events; got {gap}")
+        if gap.first_event < self._next_event:
+            return []
+        found = self._catch_up(gap.next_batch, gap.first_event, gap.closed_event, now)
+        if found is None:
+            return []
+        self._count(counts_of_gap(gap.reason, gap.end_event - gap.first_event))
+        self._next_event = gap.end_event
+        found.append(
+            GapReceived(gap.first_event, gap.end_event, gap.reason, gap.lumisection, self.position)
+        )
+        return found
+
+    def _on_end_lumisection(self, end: EndLumisection, now: float) -> list[Incoming]:
+        _check_counts(end.counts, end.end_event - end.first_event)
+        if end.end_event <= self._closed_event:
+            return []
+        if self._is_realtime:
+            # Repeated after an absence; some in between may be gone, their events count as sent.
+            found = self._declare_lost(end.next_batch, end.end_event)
+            absent = max(0, end.first_event - self._closed_event)
+            rest = self._next_event - end.end_event
+            closed = _minus(self._run_counts, self._open_counts)
+            closed += end.counts + Counts(generated=absent, sent=absent)
+            self._open_counts = Counts(generated=rest, sent=rest)
+            self._run_counts = closed + self._open_counts
+        else:
+            caught_up = self._catch_up(end.next_batch, end.end_event, end.first_event, now)
+            if caught_up is None:
+                return []
+            found = caught_up
+            self._run_counts = _minus(self._run_counts, self._open_counts) + end.counts
+            self._open_counts = Counts()
+        self._closed_event = end.end_event
+        found.append(
+            LumisectionEnded(
+                lumisection=end.lumisection,
+                first_event=end.first_event,
+                end_event=end.end_event,
+                counts=end.counts,
+                live_ns=end.live_ns,
+                dead_ns=end.dead_ns,
+                position=self.position,
+            )
+        )
+        return found
+
+    def _on_end_run(self, end: EndRun, now: float) -> list[Incoming]:
+        _check_counts(end.counts, end.end_event)
+        found = self._catch_up(end.n_batches, end.end_event, end.end_event, now)
+        if found is None:
+            return []
+        if self._closed_event != end.end_event:
+            return found
+        is_whole = self._digest != BROKEN_DIGEST
+        self._ended = RunEnded(
+            totals=end.counts,
+            condition=end.condition,
+            text=end.text,
+            n_batches=end.n_batches,
+            end_event=end.end_event,
+            live_ns=end.live_ns,
+            dead_ns=end.dead_ns,
+            digest_agrees=self._digest == end.digest if is_whole else None,
+            position=self.position,
+        )
+        found.append(self._ended)
+        return found
+
+    # --- missing messages ------------------------------------------------------------------
+
+    @property
+    def _is_realtime(self) -> bool:
+        return self._run is not None and self._run.mode == "realtime"
+
+    def _stands_at(self, batch: int, event: int, closed: int) -> bool:
+        return (self._next_batch, self._next_event, self._closed_event) == (batch, event, closed)
+
+    def _catch_up(self, batch: int, event: int, closed: int, now: float) -> list[Incoming] | None:
+        """Compares this consumer's position with the one that a message stands at.
+
+        Returns:
+            What the program must be told before the message itself; None where the message
+            can't be used because something before it is missing, which has been asked for.
+        """
+        if self._stands_at(batch, event, closed):
+            self._stuck_since = None
+            return []
+        if event < self._next_event or (event == self._next_event and closed < self._closed_event):
+            return None
+        if not self._is_realtime:
+            self._nack(now)
+            return None
+        if closed > self._closed_event:
+            self._nack(now)
+        return self._declare_lost(batch, event)
+
+    def _declare_lost(self, next_batch: int, next_event: int) -> list[Incoming]:
+        """Gives up the events before next_event, in realtime mode only."""
+        if next_event <= self._next_event:
+            return []
+        first, n = self._next_event, next_event - self._next_event
+        self._count(Counts(generated=n, sent=n))
+        self._digest = BROKEN_DIGEST
+        self._next_batch = max(self._next_batch, next_batch)
+        self._next_event = next_event
+        self._credit_is_due = True
+        return [GapReceived(first, next_event, "lost", None, self.position)]
+
+    def _nack(self, now: float) -> None:
+        """Asks for what is missing: once, and again when a heartbeat has brought nothing."""
+        if self._stuck_since is None:
+            self._stuck_since = now
+        here = (self._next_batch, self._next_event, self._closed_event)
+        is_repeated = here == self._nacked and now - self._last_nack < self._wire.heartbeat_s
+        if self._epoch is not None and not is_repeated:
+            self._last_nack, self._nacked = now, here
+            self._send(Nack(epoch=self._epoch, stand=self.position.stand))
+
+    def _count(self, counts: Counts) -> None:
+        self._run_counts += counts
+        self._open_counts += counts
+
+    def _say_hello(self, now: float) -> None:
+        self._last_hello = now
+        self._send(
+            Hello(
+                versions=(VERSION,),
+                name=self._name,
+                epoch=self._epoch,
+                stand=self.position.stand,
+                window_batches=self.window_batches,
+                window_nbytes=self._wire.window_nbytes,
+                truth=self._wire.truth,
+            )
+        )
+
+    def _send(self, message: FromConsumer) -> None:
+        self.outbox.append([encode(message)])
+
+
+def _check_counts(counts: Counts, n: int) -> None:
+    if counts.generated != n or counts.discrepancy != 0:
+        raise MessageError(f"expected counts of {n} events that add up; got {counts}")
+
+
+def _minus(total: Counts, part: Counts) -> Counts:
+    names = total.__struct_fields__
+    return Counts(**{name: getattr(total, name) - getattr(part, name) for name in names})

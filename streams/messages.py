@@ -1,0 +1,283 @@
+"""The messages of the wire, version 1: typed headers that forbid what they do not know.
+
+Each message is one MessagePack header of at most 4 KiB; DATA is followed by its raw frames and
+BOR by a document. Epochs and hashes are raw bytes, event and batch numbers 63-bit integers.
+
+==========  ==========  ===================================================================
+message     sent by     says
+==========  ==========  ===================================================================
+HELLO       consumer    who I am, where I stand, how much I can hold
+WELCOME     producer    you are accepted; the stream goes on from here
+BOR         producer    begin of run: schema, configuration, sources, seed, mode
+DATA        producer    one batch of events
+GAP         producer    these event indices will not come, for this reason
+EOLS        producer    end of lumisection, with its counters
+EOR         producer    end of run, with the run's counters, digest and condition
+PING        producer    I live and stand here
+PONG        consumer    I live and have trained on so many events
+CREDIT      consumer    send up to this batch; everything before that one is durable here
+NACK        consumer    something is missing; I stand here
+BYE         consumer    I leave, for this reason
+ERROR       producer    you are refused, for this reason
+==========  ==========  ===================================================================
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from streams.settings import Mode
+
+VERSION = 1
+"""Version of the protocol; two sides with different versions refuse each other."""
+
+MAX_HEADER_NBYTES = 4096
+MAX_DOCUMENT_NBYTES = 1 << 20
+
+Reason = Literal["busy", "prescale", "bad_input", "not_selected", "operator"]
+"""Why event indices were generated but not sent."""
+
+Condition = Literal["GOOD", "TAINTED", "INCOMPLETE", "INTERRUPTED", "ABORTED"]
+"""How a run ended: as planned; with doubtful data; with data missing; stopped on purpose;
+ended by a failure."""
+
+RefusalCode = Literal["version", "epoch", "occupied", "window", "accounts", "greet"]
+
+Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+EpochBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Hash = Annotated[bytes, Meta(min_length=8, max_length=8)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(max_length=512)]
+
+
+class Counts(Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of the event indices of a range, from the producer's point of view.
+
+    generated = sent + not_selected + prescaled + busy + bad + operator, always.
+    """
+
+    generated: Whole = 0
+    sent: Whole = 0
+    not_selected: Whole = 0
+    prescaled: Whole = 0
+    busy: Whole = 0
+    bad: Whole = 0
+    operator: Whole = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.generated + other.generated,
+            self.sent + other.sent,
+            self.not_selected + other.not_selected,
+            self.prescaled + other.prescaled,
+            self.busy + other.busy,
+            self.bad + other.bad,
+            self.operator + other.operator,
+        )
+
+    @property
+    def withheld(self) -> int:
+        """Events that were generated and not sent, for whatever reason."""
+        return self.not_selected + self.prescaled + self.busy + self.bad + self.operator
+
+    @property
+    def discrepancy(self) -> int:
+        """Generated minus everything that is accounted for; zero where the counts balance."""
+        return self.generated - self.sent - self.withheld
+
+
+COUNTED_AS: dict[Reason, str] = {
+    "busy": "busy",
+    "prescale": "prescaled",
+    "bad_input": "bad",
+    "not_selected": "not_selected",
+    "operator": "operator",
+}
+"""The counter that a gap's reason adds to."""
+
+
+def counts_of_gap(reason: Reason, n: int) -> Counts:
+    """Returns the counts of n event indices that are withheld for a reason.
+
+    Example:
+        >>> counts_of_gap("prescale", 3).prescaled
+        3
+    """
+    return Counts(**{"generated": n, COUNTED_AS[reason]: n})
+
+
+class Stand(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a consumer stands: what it has received in an unbroken row, and its accounts of it.
+
+    Args:
+        next_batch: number of the batch that it expects.
+        next_event: index of the event that it expects.
+        closed_event: event index up to which lumisections are closed.
+        run: counts of the events before next_event.
+        open: counts of the events from closed_event to next_event.
+        digest: running digest of all batches before next_batch.
+    """
+
+    next_batch: Whole
+    next_event: Whole
+    closed_event: Whole
+    run: Counts
+    open: Counts
+    digest: Hash
+
+
+class Hello(Struct, tag="HELLO", frozen=True, forbid_unknown_fields=True):
+    """A consumer introduces itself, at first contact and whenever it has lost the producer."""
+
+    versions: Annotated[tuple[Whole, ...], Meta(min_length=1, max_length=16)]
+    name: Name
+    epoch: EpochBytes | None
+    stand: Stand
+    window_batches: Positive
+    window_nbytes: Positive
+    truth: bool
+
+
+class Credit(Struct, tag="CREDIT", frozen=True, forbid_unknown_fields=True):
+    """Absolute permission: batches below `up_to` may be sent. Repeating or losing one is harmless.
+
+    Args:
+        acknowledged: every batch below this number is inside a durable checkpoint.
+        ended: the end of the run is durable as well.
+    """
+
+    epoch: EpochBytes
+    up_to: Whole
+    acknowledged: Whole
+    ended: bool
+
+
+class Nack(Struct, tag="NACK", frozen=True, forbid_unknown_fields=True):
+    """Something is missing: go back to where I stand."""
+
+    epoch: EpochBytes
+    stand: Stand
+
+
+class Pong(Struct, tag="PONG", frozen=True, forbid_unknown_fields=True):
+    """A consumer lives; `trained` is how many events its training loop has finished."""
+
+    epoch: EpochBytes
+    trained: Whole
+
+
+class Bye(Struct, tag="BYE", frozen=True, forbid_unknown_fields=True):
+    """A consumer leaves: it is done, was stopped, or refuses this producer."""
+
+    code: Literal["done", "stopped", "refused"]
+    text: Text
+
+
+class Welcome(Struct, tag="WELCOME", frozen=True, forbid_unknown_fields=True):
+    """A consumer is accepted; the stream goes on from this batch and event."""
+
+    version: Whole
+    epoch: EpochBytes
+    next_batch: Whole
+    next_event: Whole
+
+
+class Begin(Struct, tag="BOR", frozen=True, forbid_unknown_fields=True):
+    """Begin of run; schema, configuration and sources are in the document that follows."""
+
+    version: Whole
+    epoch: EpochBytes
+    run: Whole
+    mode: Mode
+    seed: Whole
+    batch_events: Positive
+    n_events: Whole | None
+    has_truth: bool
+    document_hash: Hash
+
+
+class Data(Struct, tag="DATA", frozen=True, forbid_unknown_fields=True):
+    """One batch: n consecutive events of one lumisection in the frame that follows.
+
+    Args:
+        batch: the batch's number in the epoch, from 0.
+        first_event: index of its first event.
+        closed_event: event index up to which the producer has closed lumisections.
+        sent_ns: wall-clock time of sending, Unix nanoseconds.
+        sent_monotonic_ns: time of sending on the producer's monotonic clock.
+        payload_hash: XXH3-64 of the features' frame.
+        truth_hash: XXH3-64 of the truth frame, where one follows.
+    """
+
+    epoch: EpochBytes
+    batch: Whole
+    first_event: Whole
+    closed_event: Whole
+    n: Positive
+    run: Whole
+    lumisection: Positive
+    sent_ns: Whole
+    sent_monotonic_ns: Whole
+    payload_hash: Hash
+    truth_hash: Hash | None = None
+
+
+class Gap(Struct, tag="GAP", frozen=True, forbid_unknown_fields=True):
+    """Event indices of one lumisection that were generated and are not sent."""
+
+    epoch: EpochBytes
+    next_batch: Whole
+    first_event: Whole
+    end_event: Positive
+    closed_event: Whole
+    lumisection: Positive
+    reason: Reason
+
+
+class EndLumisection(Struct, tag="EOLS", frozen=True, forbid_unknown_fields=True):
+    """A lumisection, or the rest of one after an interruption, is complete."""
+
+    epoch: EpochBytes
+    next_batch: Whole
+    lumisection: Positive
+    first_event: Whole
+    end_event: Whole
+    counts: Counts
+    live_ns: Whole
+    dead_ns: Whole
+
+
+class EndRun(Struct, tag="EOR", frozen=True, forbid_unknown_fields=True):
+    """The run is over: nothing follows."""
+
+    epoch: EpochBytes
+    n_batches: Whole
+    end_event: Whole
+    counts: Counts
+    live_ns: Whole
+    dead_ns: Whole
+    digest: Hash
+    condition: Condition
+    text: Text
+
+
+class Ping(Struct, tag="PING", frozen=True, forbid_unknown_fields=True):
+    """The producer lives and stands here; a consumer that stands earlier has lost something."""
+
+    epoch: EpochBytes
+    next_batch: Whole
+    next_event: Whole
+    closed_event: Whole
+    ended: bool
+
+
+class Refusal(Struct, tag="ERROR", frozen=True, forbid_unknown_fields=True):
+    """The producer can't serve this consumer; `greet` asks it to say HELLO again."""
+
+    code: RefusalCode
+    text: Text
+
+
+FromProducer = Welcome | Begin | Data | Gap | EndLumisection | EndRun | Ping | Refusal
+FromConsumer = Hello | Credit | Nack | Pong | Bye

@@ -1,0 +1,433 @@
+"""The producer's end of the wire as a state machine: frames in, frames and decisions out.
+
+It opens no socket and has no clock: whoever drives it passes ``now`` in seconds of any clock that
+never goes back, delivers what arrives to `receive` and sends what it finds in `outbox`. The rules
+are in `streams.protocol`. One consumer at a time; several come with their own credit later.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from streams.batch import Batch, Truth
+from streams.codec import (
+    Frames,
+    decode_from_consumer,
+    encode,
+    encode_begin,
+    extend_digest,
+    hash_of,
+    payload_of,
+)
+from streams.errors import MessageError, ProtocolError, RefusedError, TransportError
+from streams.messages import (
+    VERSION,
+    Bye,
+    Condition,
+    Counts,
+    Credit,
+    Data,
+    EndLumisection,
+    EndRun,
+    FromConsumer,
+    FromProducer,
+    Gap,
+    Hello,
+    Nack,
+    Ping,
+    Pong,
+    Reason,
+    Refusal,
+    RefusalCode,
+    Stand,
+    Welcome,
+)
+from streams.protocol import NO_DIGEST, SILENT_HEARTBEATS, Position, RunBegan
+from streams.settings import WireConfig
+
+KEPT_LUMISECTIONS = 512
+"""How many EOLS messages a realtime producer keeps for a consumer that comes back."""
+
+
+@dataclass(slots=True)
+class _Consumer:
+    """What the producer knows of its consumer."""
+
+    peer: bytes
+    name: str
+    truth: bool
+    last_heard: float
+    up_to: int = 0
+    acknowledged: int = 0
+    trained: int = 0
+
+
+class ProducerEnd:
+    """One producer's side of one epoch.
+
+    Args:
+        wire: mode, heartbeat and time limit.
+        begin: the run to announce.
+        now: the time.
+
+    Attributes:
+        outbox: (peer, frames) to be sent, in order.
+        rewind: position that the stream must be moved back to, until `rewound` is called.
+        n_malformed: messages that could not be understood, so far.
+    """
+
+    def __init__(self, wire: WireConfig, begin: RunBegan, now: float) -> None:
+        self.outbox: deque[tuple[bytes, Frames]] = deque()
+        self.rewind: Position | None = None
+        self.n_malformed = 0
+        self._wire = wire
+        self._begin = begin
+        self._begin_frames = encode_begin(begin)
+        self._epoch = bytes.fromhex(begin.epoch)
+        self._consumer: _Consumer | None = None
+        self._alone_since = now
+        self._last_ping = now
+        self._next_batch = 0
+        self._next_event = 0
+        self._closed_event = 0
+        self._digest = NO_DIGEST
+        self._lumisections: deque[EndLumisection] = deque(maxlen=KEPT_LUMISECTIONS)
+        self._end: EndRun | None = None
+        self._end_acknowledged = False
+
+    # --- decisions -------------------------------------------------------------------------
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a consumer has been accepted and has not left."""
+        return self._consumer is not None
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the consumer has everything, the end of the run included."""
+        return self._end_acknowledged
+
+    @property
+    def wants_truth(self) -> bool:
+        """Whether the consumer asked for truth labels and they exist."""
+        return self._consumer is not None and self._consumer.truth and self._begin.has_truth
+
+    @property
+    def next_event(self) -> int:
+        """Index of the event that the next record must begin with."""
+        return self._next_event
+
+    def is_alive(self, now: float) -> bool:
+        """Returns whether the consumer gave a sign of life within five heartbeats."""
+        limit = SILENT_HEARTBEATS * self._wire.heartbeat_s
+        return self._consumer is not None and now - self._consumer.last_heard <= limit
+
+    def has_credit(self, now: float) -> bool:
+        """Returns whether a batch may be sent now."""
+        if self._consumer is None or self.rewind is not None or self._end is not None:
+            return False
+        if self._wire.mode == "realtime" and not self.is_alive(now):
+            return False
+        return self._next_batch < self._consumer.up_to
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Batches that the consumer holds durably, and events that it has trained on."""
+        if self._consumer is None:
+            return 0, 0
+        return self._consumer.acknowledged, self._consumer.trained
+
+    # --- the stream ------------------------------------------------------------------------
+
+    def batch(self, batch: Batch, truth: Truth | None, sent_ns: int, monotonic_ns: int) -> None:
+        """Sends a batch; credit must have been asked for.
+
+        Args:
+            batch: the next events.
+            truth: their labels; left out unless the consumer wants them.
+            sent_ns: wall-clock time, Unix nanoseconds.
+            monotonic_ns: the producer's monotonic clock.
+
+        Raises:
+            ProtocolError: the batch isn't the next one, or there is no credit.
+        """
+        self._require_next(batch.first_event)
+        consumer = self._consumer
+        if consumer is None or self._next_batch >= consumer.up_to:
+            raise ProtocolError(f"batch {self._next_batch} has no credit; ask has_credit first")
+        payload = payload_of(batch)
+        labels = truth.label.tobytes() if truth is not None and self.wants_truth else None
+        header = Data(
+            epoch=self._epoch,
+            batch=self._next_batch,
+            first_event=batch.first_event,
+            closed_event=self._closed_event,
+            n=len(batch),
+            run=batch.run,
+            lumisection=batch.lumisection,
+            sent_ns=sent_ns,
+            sent_monotonic_ns=monotonic_ns,
+            payload_hash=hash_of(payload),
+            truth_hash=None if labels is None else hash_of(labels),
+        )
+        frames = [encode(header), payload]
+        if labels is not None:
+            frames.append(labels)
+        self.outbox.append((consumer.peer, frames))
+        self._digest = extend_digest(self._digest, header)
+        self._next_batch += 1
+        self._next_event = batch.end_event
+
+    def gap(self, first_event: int, end_event: int, reason: Reason, lumisection: int) -> None:
+        """Says that event indices will not come.
+
+        Raises:
+            ProtocolError: the range isn't next in the stream.
+        """
+        self._require_next(first_event)
+        self._tell(
+            Gap(
+                epoch=self._epoch,
+                next_batch=self._next_batch,
+                first_event=first_event,
+                end_event=end_event,
+                closed_event=self._closed_event,
+                lumisection=lumisection,
+                reason=reason,
+            )
+        )
+        self._next_event = end_event
+
+    def end_lumisection(
+        self, lumisection: int, counts: Counts, *, live_ns: int = 0, dead_ns: int = 0
+    ) -> None:
+        """Closes a lumisection at the present position."""
+        self._require_next(self._next_event)
+        message = EndLumisection(
+            epoch=self._epoch,
+            next_batch=self._next_batch,
+            lumisection=lumisection,
+            first_event=self._closed_event,
+            end_event=self._next_event,
+            counts=counts,
+            live_ns=live_ns,
+            dead_ns=dead_ns,
+        )
+        self._lumisections.append(message)
+        self._closed_event = self._next_event
+        self._tell(message)
+
+    def end_run(
+        self,
+        condition: Condition,
+        counts: Counts,
+        *,
+        live_ns: int = 0,
+        dead_ns: int = 0,
+        text: str = "",
+    ) -> None:
+        """Ends the run at the present position; a rewind re-opens it."""
+        self._require_next(self._next_event)
+        self._end = EndRun(
+            epoch=self._epoch,
+            n_batches=self._next_batch,
+            end_event=self._next_event,
+            counts=counts,
+            live_ns=live_ns,
+            dead_ns=dead_ns,
+            digest=self._digest,
+            condition=condition,
+            text=text[:512],
+        )
+        self._tell(self._end)
+
+    def rewound(self) -> None:
+        """Says that the stream stands at `rewind` now and goes on from there."""
+        if self.rewind is None:
+            raise ProtocolError("the stream was moved, but nobody had asked for it")
+        self._next_batch = self.rewind.next_batch
+        self._next_event = self.rewind.next_event
+        self._closed_event = self.rewind.closed_event
+        self._digest = bytes.fromhex(self.rewind.digest)
+        self._end = None
+        self.rewind = None
+
+    def _require_next(self, first_event: int) -> None:
+        if self.rewind is not None:
+            raise ProtocolError(f"the stream must go back to event {self.rewind.next_event} first")
+        if self._end is not None:
+            raise ProtocolError("the run has ended; nothing can follow")
+        if first_event != self._next_event:
+            raise ProtocolError(f"expected event {self._next_event} next; got {first_event}")
+
+    # --- what arrives ----------------------------------------------------------------------
+
+    def receive(self, peer: bytes, frames: Frames, now: float) -> None:
+        """Takes one message.
+
+        Raises:
+            RefusedError: the consumer refuses this producer, with its reason.
+        """
+        try:
+            message = decode_from_consumer(frames)
+        except MessageError:
+            self.n_malformed += 1
+            return
+        if isinstance(message, Hello):
+            self._greet(peer, message, now)
+            return
+        consumer = self._consumer
+        if consumer is None or consumer.peer != peer:
+            if not isinstance(message, Bye) and consumer is None:
+                self._refuse(peer, "greet", "this producer has just started: say HELLO again")
+            return
+        if not isinstance(message, Bye) and message.epoch != self._epoch:
+            return
+        consumer.last_heard = now
+        self._heed(consumer, message, now)
+
+    def _heed(self, consumer: _Consumer, message: FromConsumer, now: float) -> None:
+        match message:
+            case Credit():
+                consumer.up_to = max(consumer.up_to, message.up_to)
+                consumer.acknowledged = max(consumer.acknowledged, message.acknowledged)
+                if message.ended and self._end is not None:
+                    self._end_acknowledged = True
+            case Nack():
+                self._go_back(message.stand)
+            case Pong():
+                consumer.trained = max(consumer.trained, message.trained)
+            case Bye(code="refused"):
+                self._forget(now)
+                raise RefusedError(f"consumer {consumer.name!r} refuses: {message.text}")
+            case Bye():
+                self._end_acknowledged |= message.code == "done" and self._end is not None
+                self._forget(now)
+
+    def _greet(self, peer: bytes, hello: Hello, now: float) -> None:
+        present = self._consumer
+        if present is not None and present.peer != peer and self.is_alive(now):
+            self._refuse(peer, "occupied", f"consumer {present.name!r} is being served")
+            return
+        if VERSION not in hello.versions:
+            self._refuse(
+                peer,
+                "version",
+                f"this producer speaks protocol {VERSION}; the consumer {list(hello.versions)}",
+            )
+            return
+        if hello.epoch is not None and hello.epoch != self._epoch:
+            self._refuse(
+                peer,
+                "epoch",
+                f"the consumer's checkpoint belongs to epoch {hello.epoch.hex()}, this run is "
+                f"{self._begin.epoch}: start the consumer without --resume, or the producer with "
+                "the files, seed and configuration of the earlier run",
+            )
+            return
+        nbytes = self._begin.batch_events * self._begin.schema.event_nbytes
+        if nbytes > hello.window_nbytes:
+            self._refuse(
+                peer,
+                "window",
+                f"a batch has up to {nbytes} bytes, the consumer's window {hello.window_nbytes}: "
+                "lower wire.batch_events or raise wire.window_nbytes",
+            )
+            return
+        if not _is_consistent(hello.stand):
+            self._refuse(peer, "accounts", "the accounts in HELLO do not add up")
+            return
+        self._consumer = _Consumer(peer, hello.name, hello.truth, now)
+        self._consumer.acknowledged = hello.stand.next_batch
+        resumes_at = self._resumption(hello.stand)
+        self._send(peer, resumes_at)
+        self.outbox.append((peer, self._begin_frames))
+        self._go_back(hello.stand)
+
+    def _resumption(self, stand: Stand) -> Welcome:
+        goes_back = self._can_go_back()
+        return Welcome(
+            version=VERSION,
+            epoch=self._epoch,
+            next_batch=stand.next_batch if goes_back else self._next_batch,
+            next_event=stand.next_event if goes_back else self._next_event,
+        )
+
+    def _can_go_back(self) -> bool:
+        return self._wire.mode == "lossless" or (self._next_event == 0 and self._end is None)
+
+    def _go_back(self, stand: Stand) -> None:
+        """Moves the stream back to a consumer's position, or repeats what can be repeated."""
+        here = (self._next_batch, self._next_event, self._closed_event)
+        there = (stand.next_batch, stand.next_event, stand.closed_event)
+        if self._can_go_back():
+            if here != there or self.rewind is not None:
+                if _is_consistent(stand):
+                    self.rewind = Position.of(self._epoch, stand)
+                return
+        else:
+            for message in self._lumisections:
+                if message.end_event > stand.closed_event:
+                    self._tell(message)
+        if self._end is not None:
+            self._tell(self._end)
+
+    def unreachable(self, peer: bytes, now: float) -> None:
+        """Says that a message could not be delivered: the peer's connection is gone."""
+        if self._consumer is not None and self._consumer.peer == peer:
+            self._forget(now)
+
+    def tick(self, now: float) -> None:
+        """Lets time pass: sends PING when one is due. Deliver what has arrived first.
+
+        Raises:
+            TransportError: no consumer has been heard for the time limit.
+        """
+        limit = self._wire.connect_timeout_s
+        if self._consumer is None:
+            if now - self._alone_since > limit and not self._end_acknowledged:
+                raise TransportError(
+                    f"no consumer at {self._wire.address} for {limit:g} s: start "
+                    "one with the same address, or raise wire.connect_timeout_s"
+                )
+            return
+        if now - self._consumer.last_heard > limit:
+            raise TransportError(
+                f"consumer {self._consumer.name!r} has been silent for {limit:g} s: it hangs or "
+                "its machine is gone; start it again with --resume, then this producer"
+            )
+        if now - self._last_ping >= self._wire.heartbeat_s:
+            self._last_ping = now
+            self._tell(
+                Ping(
+                    epoch=self._epoch,
+                    next_batch=self._next_batch,
+                    next_event=self._next_event,
+                    closed_event=self._closed_event,
+                    ended=self._end is not None,
+                )
+            )
+
+    def _forget(self, now: float) -> None:
+        self._consumer = None
+        self._alone_since = now
+
+    def _refuse(self, peer: bytes, code: RefusalCode, text: str) -> None:
+        self._send(peer, Refusal(code=code, text=text[:512]))
+
+    def _tell(self, message: FromProducer) -> None:
+        # While the stream is about to go back, what it would say of its position is outdated.
+        if self._consumer is not None and self.rewind is None:
+            self._send(self._consumer.peer, message)
+
+    def _send(self, peer: bytes, message: FromProducer) -> None:
+        self.outbox.append((peer, [encode(message)]))
+
+
+def _is_consistent(stand: Stand) -> bool:
+    """Returns whether a consumer's accounts cover exactly the events before its position."""
+    return (
+        stand.run.generated == stand.next_event
+        and stand.run.discrepancy == 0
+        and stand.open.generated == stand.next_event - stand.closed_event
+        and stand.open.discrepancy == 0
+    )

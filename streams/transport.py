@@ -1,0 +1,364 @@
+"""Sockets around the two state machines: ROUTER on the producer's side, DEALER on the consumer's.
+
+Single-threaded: everything happens inside the calls of the program that owns the socket; only
+ZeroMQ's I/O thread runs beside it. TCP addresses are recommended: over ipc a closing sender can
+lose its tail (libzmq issue 4660), which the acknowledged end of run would turn into a time-out.
+"""
+
+import errno
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import zmq
+
+from streams.batch import Batch, Truth
+from streams.consumer_end import ConsumerEnd
+from streams.errors import TransportError
+from streams.messages import Condition, Counts, Reason
+from streams.producer_end import ProducerEnd
+from streams.protocol import SILENT_HEARTBEATS, Incoming, Position, RunBegan
+from streams.schema import EventSchema
+from streams.settings import WireConfig
+
+LINGER_MS = 2000
+"""How long a closing socket tries to deliver its last words."""
+
+MAX_REQUEST_NBYTES = 16 << 10
+"""No consumer has more to say in one message."""
+
+MESSAGES_PER_POLL = 256
+"""Upper bound on what one poll takes in, so that a flood can't hold the loop."""
+
+Clock = Callable[[], float]
+
+
+class Sender:
+    """The producer's socket: binds, serves one consumer, sends what credit allows.
+
+    Args:
+        config: the wire.
+        begin: the run to announce.
+        clock: seconds, never going back.
+        wall_ns: Unix time in nanoseconds, written into each batch.
+
+    Raises:
+        TransportError: the address can't be bound.
+    """
+
+    def __init__(
+        self,
+        config: WireConfig,
+        begin: RunBegan,
+        *,
+        clock: Clock = time.monotonic,
+        wall_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._clock = clock
+        self._wall_ns = wall_ns
+        self._end = ProducerEnd(config, begin, clock())
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.ROUTER)
+        _set_heartbeats(self._socket, config)
+        self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_NBYTES)
+        # What may queue is bounded by credit; a mark would only turn into lost control messages.
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        try:
+            self._socket.bind(config.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise TransportError(_why_not_bound(config.address, error)) from error
+        self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a consumer has been accepted and has not left."""
+        return self._end.is_connected
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether a batch may be sent now."""
+        return self._end.has_credit(self._clock())
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the consumer gave a sign of life within five heartbeats."""
+        return self._end.is_alive(self._clock())
+
+    @property
+    def is_acknowledged(self) -> bool:
+        """Whether the consumer holds everything durably, the end of the run included."""
+        return self._end.is_acknowledged
+
+    @property
+    def rewind_to(self) -> Position | None:
+        """The position that a consumer asks the stream to go back to; None for none.
+
+        Move the source to its `next_event`, adopt its counts, then call `rewound`.
+        """
+        return self._end.rewind
+
+    @property
+    def wants_truth(self) -> bool:
+        """Whether the consumer asked for truth labels and they exist."""
+        return self._end.wants_truth
+
+    @property
+    def n_malformed(self) -> int:
+        """Messages that could not be understood, so far."""
+        return self._end.n_malformed
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Batches that the consumer holds durably, and events that it has trained on."""
+        return self._end.progress
+
+    def poll(self, timeout_s: float = 0.0) -> None:
+        """Takes in what has arrived, waiting for the first message up to a time; heartbeats.
+
+        Raises:
+            RefusedError: the consumer refuses this run.
+            TransportError: nobody has been there for the time limit.
+        """
+        try:
+            if timeout_s > 0 and not self._socket.poll(round(1000 * timeout_s) or 1):
+                return
+            for _ in range(MESSAGES_PER_POLL):
+                try:
+                    peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    return
+                self._end.receive(peer, frames, self._clock())
+                self._flush()
+        finally:
+            self._end.tick(self._clock())
+            self._flush()
+
+    def send(self, batch: Batch, truth: Truth | None = None) -> None:
+        """Sends the next batch; ask `has_credit` first.
+
+        Raises:
+            ProtocolError: it isn't the next one, or there is no credit.
+        """
+        self._end.batch(batch, truth, self._wall_ns(), max(0, round(1e9 * self._clock())))
+        self._flush()
+
+    def gap(self, first_event: int, end_event: int, reason: Reason, lumisection: int) -> None:
+        """Says that a range of events of one lumisection will not come."""
+        self._end.gap(first_event, end_event, reason, lumisection)
+        self._flush()
+
+    def end_lumisection(
+        self, lumisection: int, counts: Counts, *, live_ns: int = 0, dead_ns: int = 0
+    ) -> None:
+        """Closes a lumisection at the present position."""
+        self._end.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
+        self._flush()
+
+    def end_run(
+        self,
+        condition: Condition,
+        counts: Counts,
+        *,
+        live_ns: int = 0,
+        dead_ns: int = 0,
+        text: str = "",
+    ) -> None:
+        """Ends the run at the present position; then poll until `is_acknowledged`."""
+        self._end.end_run(condition, counts, live_ns=live_ns, dead_ns=dead_ns, text=text)
+        self._flush()
+
+    def rewound(self) -> None:
+        """Says that the stream stands at `rewind_to` now and goes on from there."""
+        self._end.rewound()
+
+    def close(self) -> None:
+        """Closes the socket, last words delivered within two seconds; safe to call twice."""
+        _close(self._socket, self._context)
+
+    def _flush(self) -> None:
+        outbox = self._end.outbox
+        while outbox:
+            peer, frames = outbox.popleft()
+            try:
+                self._socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+            except zmq.Again:
+                continue  # the consumer will see that something is missing
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                self._end.unreachable(peer, self._clock())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Receiver:
+    """The consumer's socket: connects, extends credit, hands over what the producer says.
+
+    Args:
+        config: the wire.
+        name: this consumer's name; one that comes back takes its own place again.
+        resume: where its checkpoint stands; None to begin at the beginning.
+        expect: the schema that it can learn from; None for any.
+        clock: seconds, never going back.
+
+    Raises:
+        TransportError: the address is malformed.
+    """
+
+    def __init__(
+        self,
+        config: WireConfig,
+        *,
+        name: str,
+        resume: Position | None = None,
+        expect: EventSchema | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._end = ConsumerEnd(config, name=name, resume=resume, expect=expect, now=clock())
+        self._context = zmq.Context()
+        self._socket = self._context.socket(zmq.DEALER)
+        _set_heartbeats(self._socket, config)
+        self._socket.setsockopt(zmq.ROUTING_ID, name.encode())
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, max(config.window_nbytes, 2 << 20))
+        self._socket.setsockopt(zmq.RCVHWM, config.window_batches + 1000)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        try:
+            self._socket.connect(config.address)
+        except zmq.ZMQError as error:
+            self.close()
+            raise TransportError(
+                f"{config.address}: expected an address such as tcp://127.0.0.1:5757 for "
+                f"wire.address; got {error}"
+            ) from error
+
+    @property
+    def position(self) -> Position:
+        """Where this consumer stands, everything that `poll` has returned included."""
+        return self._end.position
+
+    @property
+    def n_duplicates(self) -> int:
+        """Batches that came again and were dropped."""
+        return self._end.n_duplicates
+
+    @property
+    def n_malformed(self) -> int:
+        """Messages that could not be understood, so far."""
+        return self._end.n_malformed
+
+    def poll(self, timeout_s: float = 0.0) -> list[Incoming]:
+        """Returns what has arrived, waiting up to a time for something; heartbeats.
+
+        Call it every few seconds even while training: a silent consumer is taken for dead.
+
+        Raises:
+            RefusedError: the producer refuses this consumer, or runs something else now.
+            SchemaError: the run's events are not the expected ones.
+            TransportError: no producer has been there for the time limit.
+            ProtocolError: the producer can't deliver what is missing.
+        """
+        incoming: list[Incoming] = []
+        self._end.flush_credit()
+        self._flush()
+        try:
+            if timeout_s > 0 and not self._socket.poll(round(1000 * timeout_s) or 1):
+                return incoming
+            for _ in range(MESSAGES_PER_POLL):
+                try:
+                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+                incoming += self._end.receive(frames, self._clock())
+        finally:
+            self._flush()
+        self._end.tick(self._clock())
+        self._flush()
+        return incoming
+
+    def consumed(self, batch_number: int) -> None:
+        """Says that this batch and all before it need no room any more: extends the credit."""
+        self._end.consumed(batch_number)
+
+    def acknowledge(self, position: Position) -> None:
+        """Says that everything before a position is inside a durable checkpoint."""
+        self._end.acknowledge(position)
+
+    def report_progress(self, n_trained: int) -> None:
+        """Says how many events the training loop has finished; travels with the heartbeat."""
+        self._end.report_progress(n_trained)
+
+    def refuse(self, reason: str) -> None:
+        """Tells the producer that its run can't be learnt from; close afterwards."""
+        self._end.leave(reason, refused=True)
+        self._flush()
+
+    def close(self) -> None:
+        """Says good-bye and closes the socket; safe to call twice."""
+        if not self._socket.closed:
+            self._end.flush_credit()
+            self._end.leave()
+            self._flush()
+        _close(self._socket, self._context)
+
+    def _flush(self) -> None:
+        outbox = self._end.outbox
+        while outbox:
+            try:
+                self._socket.send_multipart(outbox.popleft(), zmq.NOBLOCK)
+            except zmq.Again:
+                continue  # no connection now; everything that a consumer says is said again
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _set_heartbeats(socket: "zmq.Socket[bytes]", config: WireConfig) -> None:
+    interval_ms = max(1, round(1000 * config.heartbeat_s))
+    socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_HEARTBEATS * interval_ms)
+    socket.setsockopt(zmq.LINGER, LINGER_MS)
+
+
+def _close(socket: "zmq.Socket[bytes]", context: "zmq.Context[zmq.Socket[bytes]]") -> None:
+    if not socket.closed:
+        socket.close()
+    if not context.closed:
+        context.term()
+
+
+def _why_not_bound(address: str, error: zmq.ZMQError) -> str:
+    if error.errno == zmq.EADDRINUSE:
+        return (
+            f"{address}: expected a free address; another process listens there. Stop it, or "
+            "choose another wire.address on both sides"
+        )
+    if error.errno == errno.EACCES:
+        return f"{address}: not permitted; choose a port above 1023 for wire.address"
+    return (
+        f"{address}: expected an address of this machine such as tcp://127.0.0.1:5757 for "
+        f"wire.address; got {error}"
+    )
