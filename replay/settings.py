@@ -41,10 +41,16 @@ class SelectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class LhcoFeaturesConfig:
-    """LHC Olympics feature files: pandas-fixed HDF5 with 14 jet columns and maybe a label."""
+    """LHC Olympics feature files: pandas-fixed HDF5 with 14 jet columns and maybe a label.
+
+    Args:
+        paths: files in the order of the stream; ``*`` and ``?`` are patterns.
+        key: name of the frame.
+        selection: which rows, in which order.
+    """
 
     type: Literal["lhco_features"]
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] | str
     key: str = "df"
     selection: SelectionConfig = field(default_factory=SelectionConfig)
 
@@ -54,12 +60,15 @@ class LhcoParticlesConfig:
     """LHC Olympics particle files: 700 x (pT, eta, phi) and maybe a label; clusters jets.
 
     Args:
+        paths: files in the order of the stream; ``*`` and ``?`` are patterns.
+        key: name of the frame.
         jet_radius: radius R of the anti-kT jets.
         min_leading_pt_gev: events without a leading jet above this pT are not selected.
+        selection: which rows, in which order.
     """
 
     type: Literal["lhco_particles"]
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] | str
     key: str = "df"
     jet_radius: float = 1.0
     min_leading_pt_gev: float = 1200.0
@@ -88,16 +97,18 @@ class RootConfig:
     """A TTree or an RNTuple, read through uproot.
 
     Args:
+        paths: files in the order of the stream; ``*`` and ``?`` are patterns.
         tree: name of the tree.
         features: the table of expressions; the first is the resonant variable.
         cut: expression that selected events satisfy; empty for all.
         label: expression of the truth label; empty where there is none.
         dijet: prefix of a jet collection (``FatJet``): defines the five LHCO observables from
             the two leading jets, in place of `features`.
+        selection: which rows, in which order.
     """
 
     type: Literal["root"]
-    paths: tuple[str, ...]
+    paths: tuple[str, ...] | str
     tree: str = "Events"
     features: tuple[RootFeatureConfig, ...] = ()
     cut: str = ""

@@ -186,12 +186,12 @@ class FileSource:
 
 
 def open_files(
-    paths: Sequence[str], open_one: Callable[[Path], Reader], selection: SelectionConfig
+    paths: Sequence[str] | str, open_one: Callable[[Path], Reader], selection: SelectionConfig
 ) -> FileSource:
     """Returns the stream over files named by paths or patterns.
 
     Args:
-        paths: file names; ``*``, ``?`` and ``[...]`` are patterns, expanded in sorted order.
+        paths: a file name or several; ``*``, ``?`` and ``[...]`` are patterns, expanded in sorted order.
         open_one: opens one file.
         selection: which rows, in which order.
 
@@ -208,12 +208,14 @@ def open_files(
     return source
 
 
-def find_files(paths: Sequence[str]) -> tuple[Path, ...]:
+def find_files(paths: Sequence[str] | str) -> tuple[Path, ...]:
     """Returns the files that paths and patterns name, in the order given.
 
     Raises:
         InputError: none are given, one is missing, or a pattern fits none.
     """
+    if isinstance(paths, str):
+        paths = (paths,)
     if not paths:
         raise InputError("expected at least one path in source.paths; got none")
     found: list[Path] = []
