@@ -1,0 +1,55 @@
+# Needs Python 3.11 or newer with pip, and nothing else; a C++ compiler is used where there is one.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+SOURCES := streams replay onlineflows tests
+BUILD_FILES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt) \
+	$(shell find onlineflows/engine -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
+PIP := $(RUN) pip --disable-pip-version-check --quiet
+# The default build of torch for Linux brings gigabytes of GPU libraries; this index has it without.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: demo setup test test-slow lint format bench clean
+
+demo: $(VENV)/.installed ## a million stand-in events through the wire, then the comparison
+	$(VENV)/bin/onlineflows run configs/demo.toml
+	$(VENV)/bin/onlineflows validate runs/demo
+
+setup: $(VENV)/.installed-dev
+
+test: $(VENV)/.installed-dev ## the quick suite, with the docstring examples
+	$(RUN) pytest -m "not slow" --cov --cov-report=term
+
+test-slow: $(VENV)/.installed-dev
+	$(RUN) pytest -m slow --ignore=tests/benchmarks
+
+lint: $(VENV)/.installed-dev
+	$(RUN) ruff check $(SOURCES)
+	$(RUN) ruff format --check $(SOURCES)
+	$(RUN) mypy
+
+format: $(VENV)/.installed-dev
+	$(RUN) ruff check --fix $(SOURCES)
+	$(RUN) ruff format $(SOURCES)
+
+bench: $(VENV)/.installed-dev ## what the numbers in the documentation were measured with
+	$(RUN) pytest tests/benchmarks -s
+
+clean:
+	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --retries 1 --no-deps -c constraints.txt --extra-index-url $(TORCH_INDEX) torch
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch $(BUILD_FILES)
+	$(PIP) install -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install -c constraints.txt -e ".[dev]"
+	touch $@
