@@ -32,17 +32,28 @@ def describe(error: ValidationError, expected: Any, table: Any, section: str) ->
         table: the section as read.
         section: its name.
     """
+    places: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for details in error.errors(include_url=False):
+        places.setdefault(_keys(details, table), []).append(details)
     return [
-        _line(details, expected, table, section)
-        for details in error.errors(include_url=False, include_context=True)
+        _line(section, keys, details, expected, table)
+        for keys, details in places.items()
+        # Of a union, the member that failed deeper inside is the one that was meant.
+        if not any(len(k) > len(keys) and k[: len(keys)] == keys for k in places)
     ]
 
 
-def _line(details: ErrorDetails, expected: Any, table: Any, section: str) -> str:
-    kind, context = details["type"], details.get("ctx", {})
-    keys = _keys(details["loc"][1:], table, names_absent_key=kind in (_UNKNOWN, "missing"))
+def _line(
+    section: str,
+    keys: tuple[int | str, ...],
+    all_details: Sequence[ErrorDetails],
+    expected: Any,
+    table: Any,
+) -> str:
+    """What is wrong at one place; members of a union that were all tried are joined by "or"."""
     where = section + "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in keys)
-    got = _shown(details["input"])
+    details = all_details[0]
+    kind, context = details["type"], details.get("ctx", {})
     if kind == _UNKNOWN:
         known = _known_keys(expected, table, keys[:-1])
         return f"{where}: unknown key; {nearest(str(keys[-1]), known)}"
@@ -53,13 +64,20 @@ def _line(details: ErrorDetails, expected: Any, table: Any, section: str) -> str
     if kind == "union_tag_invalid":
         got = _shown(context["tag"])
         return f"{where}.type: expected one of {context['expected_tags']}; got {got}"
-    if kind == "literal_error":
-        return f"{where}: expected {context['expected']}; got {got}"
-    return f"{where}: expected {_EXPECTED.get(kind, details['msg'])}; got {got}"
+    wanted = " or ".join(_expected(d) for d in all_details)
+    return f"{where}: expected {wanted}; got {_shown(details['input'])}"
 
 
-def _keys(loc: Sequence[int | str], table: Any, *, names_absent_key: bool) -> list[int | str]:
+def _expected(details: ErrorDetails) -> str:
+    if details["type"] == "literal_error":
+        return str(details["ctx"]["expected"])
+    return _EXPECTED.get(details["type"], details["msg"])
+
+
+def _keys(details: ErrorDetails, table: Any) -> tuple[int | str, ...]:
     """The location without the tags that pydantic inserts for members of a union."""
+    names_absent_key = details["type"] in (_UNKNOWN, "missing")
+    loc = details["loc"][1:]
     keys: list[int | str] = []
     value = table
     for number, key in enumerate(loc):
@@ -71,7 +89,7 @@ def _keys(loc: Sequence[int | str], table: Any, *, names_absent_key: bool) -> li
             value = value[key]
         if present or (is_last and names_absent_key):
             keys.append(key)
-    return keys
+    return tuple(keys)
 
 
 def _known_keys(expected: Any, table: Any, keys: Sequence[int | str]) -> list[str]:

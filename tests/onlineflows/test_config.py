@@ -14,6 +14,8 @@ from onlineflows.errors import ConfigError
 from onlineflows.settings import LearnerConfig
 from replay.settings import LhcoFeaturesConfig, RootConfig, StandinConfig
 
+CONFIGS = Path(__file__).parents[2] / "configs"
+
 
 def write(folder: Path, text: str) -> Path:
     path = folder / "example.toml"
@@ -135,6 +137,20 @@ def test_overrides_reach_a_table_inside_a_section() -> None:
         (["source.n_events=3"], "source.type: expected one of 'standin', 'lhco_features', "),
         (["source.type=root"], "source.paths: expected a value; got nothing"),
         (
+            ["source.type=root", "source.paths=3"],
+            (
+                "the command line: 1 error in the configuration\n"
+                "  source.paths: expected a list or a string; got 3"
+            ),
+        ),
+        (
+            ["source.type=root", "source.paths=[a, 3]"],
+            (
+                "the command line: 1 error in the configuration\n"
+                "  source.paths[1]: expected a string; got 3"
+            ),
+        ),
+        (
             ["source.type=root", "source.paths=[a]", "source.tre=x"],
             "source.tre: unknown key; nearest known: 'tree'",
         ),
@@ -225,3 +241,8 @@ def test_loading_a_configuration_loads_neither_torch_nor_a_reader() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_the_configurations_that_we_ship_are_right(path: Path) -> None:
+    assert load_config(path).run.name == path.stem
