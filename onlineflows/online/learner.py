@@ -44,8 +44,8 @@ class Learner:
     """Learns the density of a stream of events, each of which it sees once.
 
     The first events are held until there are enough to fit the marginal map; then they are trained
-    on like all others. What is learned is a pure function of the events in their order and of the
-    configuration: neither the sizes of the batches nor a restart from `state` changes it.
+    on like all others. θ is a pure function of the events in their order and of the configuration:
+    neither the sizes of the batches nor a restart from `state` changes it.
 
     Args:
         schema: what the events are.
@@ -168,10 +168,10 @@ class Learner:
     def _take(self, accepted: NDArray[np.float32]) -> None:
         self.n_accepted += len(accepted)
         if self._preprocessing is None:
-            room = len(self._held) - self._n_held
-            self._held[self._n_held : self._n_held + room] = accepted[:room]
-            self._n_held += min(room, len(accepted))
-            accepted = accepted[room:]
+            n = min(len(accepted), len(self._held) - self._n_held)
+            self._held[self._n_held : self._n_held + n] = accepted[:n]
+            self._n_held += n
+            accepted = accepted[n:]
             if self._n_held < len(self._held):
                 return
             self._fit()
