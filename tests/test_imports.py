@@ -1,0 +1,144 @@
+"""Who may import whom: read from the sources with ast, so that a breach fails before it runs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+LIBRARIES = {
+    "streams": {"numpy", "msgpack", "msgspec", "zmq", "xxhash"},
+    "replay": {
+        "awkward",
+        "fastjet",
+        "h5py",
+        "hdf5plugin",
+        "numpy",
+        "pyarrow",
+        "scipy",
+        "sklearn",
+        "uproot",
+    },
+    "onlineflows": {
+        "hist",
+        "jinja2",
+        "matplotlib",
+        "mplhep",
+        "numpy",
+        "pydantic",
+        "pydantic_core",
+        "rich",
+        "river",
+        "safetensors",
+        "scipy",
+        "sklearn",
+        "threadpoolctl",
+        "torch",
+        "typer",
+    },
+}
+"""What each package may import besides the standard library and itself."""
+
+PACKAGES = {"streams": set(), "replay": {"streams"}, "onlineflows": {"streams"}}
+"""Which of the other packages a package may import."""
+
+ONLY_IN = {
+    "zmq": {"streams/transport.py", "streams/security.py"},
+    "msgspec": {"streams/codec.py", "streams/messages.py"},
+    "msgpack": {"streams/codec.py"},
+    "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
+    "typer": {"onlineflows/cli/main.py"},
+}
+"""Libraries that stay behind one border."""
+
+ALSO_REPLAY = "onlineflows/cli/"
+"""The one place where a process is put together."""
+
+NO_TORCH = ("streams/", "replay/", "onlineflows/settings.py", "onlineflows/flows/spec.py")
+"""What a producer loads, and the settings."""
+
+PRODUCER = {"onlineflows.cli.main", "onlineflows.cli.replay"}
+"""What the producer's process loads of the command line."""
+
+NO_READER = {"awkward", "fastjet", "h5py", "hdf5plugin", "pyarrow", "tables", "uproot"}
+ONLINE_ONLY = {f"onlineflows.online.{name}" for name in ("trainer", "consumer", "buffer")}
+
+
+def sources() -> list[str]:
+    return sorted(
+        str(path.relative_to(ROOT))
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*.py")
+    )
+
+
+def imports(source: str) -> set[str]:
+    """The dotted names that a file imports anywhere, functions included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse((ROOT / source).read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}: relative imports hide where a name comes from"
+            names.add(str(node.module))
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+def tops(source: str) -> set[str]:
+    return {name.split(".")[0] for name in imports(source)}
+
+
+@pytest.mark.parametrize("source", sources())
+def test_a_file_imports_only_what_its_package_may(source: str) -> None:
+    package = source.split("/")[0]
+    allowed = LIBRARIES[package] | PACKAGES[package] | {package}
+    if source.startswith(ALSO_REPLAY):
+        allowed |= {"replay"}
+    assert tops(source) - set(sys.stdlib_module_names) <= allowed
+
+
+@pytest.mark.parametrize("library", ONLY_IN)
+def test_a_library_stays_behind_its_border(library: str) -> None:
+    users = {source for source in sources() if library in tops(source)}
+    assert users <= ONLY_IN[library]
+
+
+@pytest.mark.parametrize("source", [s for s in sources() if s.startswith(NO_TORCH)])
+def test_a_producer_and_the_settings_never_import_torch(source: str) -> None:
+    assert "torch" not in tops(source)
+
+
+def test_everything_that_a_producer_process_loads_is_free_of_torch() -> None:
+    modules = [s.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for s in sources()]
+    loaded = [m for m in modules if m.startswith(("streams.", "replay.")) or m in PRODUCER]
+    program = f"import sys, {', '.join(loaded)}; print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/offline/")])
+def test_an_offline_method_reads_no_file_format_and_cannot_train(source: str) -> None:
+    assert not tops(source) & NO_READER
+    assert not imports(source) & ONLINE_ONLY
+
+
+@pytest.mark.parametrize("source", [s for s in sources() if not s.startswith("onlineflows/cli/")])
+def test_only_the_command_line_prints(source: str) -> None:
+    calls = [n for n in ast.walk(ast.parse((ROOT / source).read_text())) if isinstance(n, ast.Call)]
+    assert not [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_test_folder_shadows_a_package(package: str) -> None:
+    assert not (ROOT / "tests" / package / "__init__.py").exists()
