@@ -13,7 +13,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 .PHONY: demo setup test test-slow lint format bench clean
 
 demo: $(VENV)/.installed ## a million stand-in events through the wire, then the comparison
-	$(VENV)/bin/onlineflows run configs/demo.toml
+	$(VENV)/bin/onlineflows run configs/demo.toml --overwrite
 	$(VENV)/bin/onlineflows validate runs/demo
 
 setup: $(VENV)/.installed-dev

@@ -17,7 +17,8 @@ from onlineflows.cli.config import load_config
 from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED, exit_code
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
-from onlineflows.errors import OnlineFlowsError
+from onlineflows.errors import ConfigError, OnlineFlowsError
+from onlineflows.online.rundir import Start
 from streams.errors import StreamError
 
 logger = logging.getLogger(__name__)
@@ -56,6 +57,9 @@ Overrides = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on from the run's checkpoint, as if never stopped.")
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Delete what an earlier run of this name left.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; log warnings only.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Write log records as JSON lines.")]
@@ -81,16 +85,18 @@ def run(
     config: ConfigPath = None,
     overrides: Overrides = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Replay and train on this machine: both daemons in one command."""
     output = _speak(as_json, quiet, log_json)
+    start = _start(resume, overwrite)
     loaded = load_config(config, overrides or ())
     from onlineflows.cli.run import run as body
 
-    raise typer.Exit(body(loaded, output, resume=resume))
+    raise typer.Exit(body(loaded, output, start=start))
 
 
 @app.command(epilog="Example: onlineflows replay configs/lhco.toml --set pacing.arrivals=poisson")
@@ -114,16 +120,18 @@ def train(
     config: ConfigPath = None,
     overrides: Overrides = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Learn from the events that a producer sends: the consumer daemon."""
     output = _speak(as_json, quiet, log_json)
+    start = _start(resume, overwrite)
     loaded = load_config(config, overrides or ())
     from onlineflows.cli.train import train as body
 
-    raise typer.Exit(body(loaded, output, resume=resume))
+    raise typer.Exit(body(loaded, output, start=start))
 
 
 @app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")
@@ -217,6 +225,12 @@ def doctor(as_json: AsJson = False) -> None:
     from onlineflows.cli.doctor import doctor as body
 
     raise typer.Exit(body(_speak(as_json, quiet=False)))
+
+
+def _start(resume: bool, overwrite: bool) -> Start:
+    if resume and overwrite:
+        raise ConfigError("expected --resume or --overwrite; got both: choose one")
+    return "resume" if resume else "overwrite" if overwrite else "fresh"
 
 
 def _speak(as_json: bool, quiet: bool, log_json: bool = False) -> Output:

@@ -16,9 +16,9 @@ from streams.errors import LedgerError, StreamError, TransportError
 LOUD = {"--json", "--quiet", "--help"}
 DAEMON = LOUD | {"--set", "--log-json"}
 VERBS = {
-    "run": (["config"], DAEMON | {"--resume"}),
+    "run": (["config"], DAEMON | {"--resume", "--overwrite"}),
     "replay": (["config"], DAEMON),
-    "train": (["config"], DAEMON | {"--resume"}),
+    "train": (["config"], DAEMON | {"--resume", "--overwrite"}),
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set"}),
@@ -44,8 +44,8 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Replaces the module of `run`: raises what is under "error", keeps what it was given."""
     seen: dict[str, object] = {}
 
-    def body(config: object, output: Output, *, resume: bool) -> int:
-        seen.update(config=config, output=output, resume=resume)
+    def body(config: object, output: Output, *, start: str) -> int:
+        seen.update(config=config, output=output, start=start)
         if isinstance(error := seen.get("error"), BaseException):
             raise error
         return int(str(seen.get("code", 0)))
@@ -98,9 +98,24 @@ def test_a_missing_configuration_ends_with_2_and_one_message(
 
 def test_options_reach_the_command(bodies: dict[str, object]) -> None:
     assert program.main(["run", "--resume", "--json", "-q", "--set", "flow.bins=8"]) == 0
-    assert bodies["resume"] is True
+    assert bodies["start"] == "resume"
     assert bodies["output"] == Output(as_json=True, quiet=True)
     assert bodies["config"].flow.bins == 8  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("options", "start"), [([], "fresh"), (["--resume"], "resume"), (["--overwrite"], "overwrite")]
+)
+def test_a_run_starts_as_it_was_told(
+    bodies: dict[str, object], options: list[str], start: str
+) -> None:
+    program.main(["run", *options])
+    assert bodies["start"] == start
+
+
+def test_a_run_cannot_both_resume_and_overwrite(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["run", "--resume", "--overwrite"]) == 2
+    assert "choose one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
