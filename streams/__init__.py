@@ -5,6 +5,7 @@ needs batches and schemas only.
 """
 
 from streams.batch import Batch, Truth
+from streams.consumer_ledger import ConsumerLedger
 from streams.errors import (
     InputError,
     LedgerError,
@@ -15,6 +16,7 @@ from streams.errors import (
     StreamError,
     TransportError,
 )
+from streams.ledger import Balance, ProducerLedger
 from streams.messages import Condition, Counts, Reason
 from streams.protocol import (
     BatchReceived,
@@ -31,9 +33,11 @@ from streams.source import Events, Sink, Source, SourceFile, Status
 
 __all__ = [
     "LHCO",
+    "Balance",
     "Batch",
     "BatchReceived",
     "Condition",
+    "ConsumerLedger",
     "Counts",
     "EventSchema",
     "Events",
@@ -46,6 +50,7 @@ __all__ = [
     "MessageError",
     "Mode",
     "Position",
+    "ProducerLedger",
     "ProtocolError",
     "Reason",
     "RefusedError",

@@ -340,7 +340,7 @@ class ConsumerEnd:
             found = self._declare_lost(end.next_batch, end.end_event)
             absent = max(0, end.first_event - self._closed_event)
             rest = self._next_event - end.end_event
-            closed = _minus(self._run_counts, self._open_counts)
+            closed = self._run_counts - self._open_counts
             closed += end.counts + Counts(generated=absent, sent=absent)
             self._open_counts = Counts(generated=rest, sent=rest)
             self._run_counts = closed + self._open_counts
@@ -349,7 +349,7 @@ class ConsumerEnd:
             if caught_up is None:
                 return []
             found = caught_up
-            self._run_counts = _minus(self._run_counts, self._open_counts) + end.counts
+            self._run_counts = self._run_counts - self._open_counts + end.counts
             self._open_counts = Counts()
         self._closed_event = end.end_event
         found.append(
@@ -462,8 +462,3 @@ class ConsumerEnd:
 def _check_counts(counts: Counts, n: int) -> None:
     if counts.generated != n or counts.discrepancy != 0:
         raise MessageError(f"expected counts of {n} events that add up; got {counts}")
-
-
-def _minus(total: Counts, part: Counts) -> Counts:
-    names = total.__struct_fields__
-    return Counts(**{name: getattr(total, name) - getattr(part, name) for name in names})

@@ -76,6 +76,17 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
             self.operator + other.operator,
         )
 
+    def __sub__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.generated - other.generated,
+            self.sent - other.sent,
+            self.not_selected - other.not_selected,
+            self.prescaled - other.prescaled,
+            self.busy - other.busy,
+            self.bad - other.bad,
+            self.operator - other.operator,
+        )
+
     @property
     def withheld(self) -> int:
         """Events that were generated and not sent, for whatever reason."""
@@ -87,7 +98,7 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
         return self.generated - self.sent - self.withheld
 
 
-COUNTED_AS: dict[Reason, str] = {
+COUNTED_AS: dict[str, str] = {
     "busy": "busy",
     "prescale": "prescaled",
     "bad_input": "bad",
@@ -97,7 +108,7 @@ COUNTED_AS: dict[Reason, str] = {
 """The counter that a gap's reason adds to."""
 
 
-def counts_of_gap(reason: Reason, n: int) -> Counts:
+def counts_of_gap(reason: str, n: int) -> Counts:
     """Returns the counts of n event indices that are withheld for a reason.
 
     Example:

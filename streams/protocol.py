@@ -29,7 +29,7 @@ from typing import Any, Self
 
 from streams.batch import Batch, Truth
 from streams.errors import ProtocolError
-from streams.messages import Condition, Counts, Reason, Stand
+from streams.messages import Condition, Counts, Stand
 from streams.schema import EventSchema
 from streams.settings import Mode
 from streams.source import SourceFile
@@ -92,8 +92,8 @@ class Position:
                 next_batch=int(document["next_batch"]),
                 next_event=int(document["next_event"]),
                 closed_event=int(document["closed_event"]),
-                run=Counts(**document["run"]),
-                open=Counts(**document["open"]),
+                run=counts_from_dict(document["run"]),
+                open=counts_from_dict(document["open"]),
                 digest=str(document["digest"]),
             )
             position.stand  # noqa: B018 - a position that can't be sent is refused here
@@ -133,6 +133,11 @@ class Position:
 def counts_to_dict(counts: Counts) -> dict[str, int]:
     """Returns counts as plain JSON types, in the order of their definition."""
     return {name: getattr(counts, name) for name in counts.__struct_fields__}
+
+
+def counts_from_dict(document: dict[str, int]) -> Counts:
+    """Returns the counts that `counts_to_dict` described."""
+    return Counts(**{name: int(document[name]) for name in Counts.__struct_fields__})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +202,7 @@ class GapReceived:
 
     first_event: int
     end_event: int
-    reason: Reason | str
+    reason: str
     lumisection: int | None
     position: Position
 
