@@ -191,7 +191,8 @@ def open_files(
     """Returns the stream over files named by paths or patterns.
 
     Args:
-        paths: a file name or several; ``*``, ``?`` and ``[...]`` are patterns, expanded in sorted order.
+        paths: a file name or several; ``*``, ``?`` and ``[...]`` are patterns, expanded in
+            sorted order.
         open_one: opens one file.
         selection: which rows, in which order.
 
