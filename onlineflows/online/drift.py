@@ -77,10 +77,7 @@ class DriftMonitor:
         return {
             "n_alarms": self.n_alarms,
             "n_ignored": self.n_ignored,
-            "alarms": [
-                [a.n_seen, a.lumisection, a.nll_before, a.nll_after]
-                for a in self._alarms
-            ],
+            "alarms": [[a.n_seen, a.lumisection, a.nll_before, a.nll_after] for a in self._alarms],
             "recent": list(self._recent),
         }
 

@@ -143,10 +143,8 @@ class Learner:
         """
         started = self._clock()
         if self._preprocessing is None and self._n_held:
-            self.tainted += (
-                f"the marginal map was fitted on {self._n_held} events; "
-                f"preprocess.fit_events asks for {len(self._held)}",
-            )
+            expected, found = len(self._held), self._n_held
+            self.tainted += (f"the marginal map was fitted on {found} of {expected} events",)
             self._fit()
         for mini_batch in self._buffer.drain():
             self._trainer.step(mini_batch)

@@ -53,8 +53,8 @@ class RunDirectory:
         leftovers = [p for p in (self.ledger, self.snapshots, self.checkpoints) if p.exists()]
         if start == "fresh" and leftovers:
             raise ConfigError(
-                f"{self.path}: expected no earlier run; got {', '.join(p.name for p in leftovers)}: "
-                "use --resume to go on with it, --overwrite to delete it, or another run.name"
+                f"{self.path}: expected no earlier run; got {[p.name for p in leftovers]}: use "
+                "--resume to go on with it, --overwrite to delete it, or another run.name"
             )
         try:
             if start == "overwrite":

@@ -254,6 +254,7 @@ def _decode_model(path: Path, manifest: Manifest, content: bytes) -> Snapshot:
             f"{path}: expected θ of {spec.n_parameters} parameters in the layout of its flow; "
             f"got {theta.shape} and another layout: the snapshot is of another version"
         )
-    if theta.dtype != np.float32 or not all(np.isfinite(a).all() for a in (theta, *arrays.values())):
+    is_finite = all(np.isfinite(array).all() for array in (theta, *arrays.values()))
+    if theta.dtype != np.float32 or not is_finite:
         raise SnapshotError(f"{path / MODEL_FILE}: expected finite float32 parameters; got others")
     return snapshot

@@ -67,8 +67,7 @@ class Trainer:
     def state(self) -> dict[str, NDArray[np.generic]]:
         """Returns θ, the optimiser's state and the step count as named arrays."""
         arrays: dict[str, NDArray[np.generic]] = {
-            f"optimiser.{name}": tensor.numpy()
-            for name, tensor in self._optimiser.state().items()
+            f"optimiser.{name}": tensor.numpy() for name, tensor in self._optimiser.state().items()
         }
         arrays["theta"] = self._flow.theta.numpy().copy()
         arrays["n_steps"] = np.array(self.n_steps, dtype=np.int64)

@@ -70,7 +70,7 @@ def test_the_events_of_the_fit_are_trained_on():
 def test_a_stream_that_ends_before_the_fit_is_marked_tainted():
     learner = learned(events(300))
     assert learner.n_trained == 300
-    assert "fitted on 300 events" in learner.tainted[0]
+    assert "fitted on 300 of 500 events" in learner.tainted[0]
 
 
 def test_an_empty_stream_leaves_no_density():
