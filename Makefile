@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
-SOURCES := streams replay onlineflows tests
+SOURCES := streams replay onlineflows tests .ci
 BUILD_FILES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt) \
 	$(shell find onlineflows/engine -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
 PIP := $(RUN) pip --disable-pip-version-check --quiet
@@ -19,7 +19,7 @@ demo: $(VENV)/.installed ## a million stand-in events through the wire, then the
 setup: $(VENV)/.installed-dev
 
 test: $(VENV)/.installed-dev ## the quick suite, with the docstring examples
-	$(RUN) pytest -m "not slow" --cov --cov-report=term
+	$(RUN) pytest -m "not slow" --ignore=tests/benchmarks --cov --cov-report=term
 
 test-slow: $(VENV)/.installed-dev
 	$(RUN) pytest -m slow --ignore=tests/benchmarks
