@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
+from threadpoolctl import threadpool_limits
 
 from onlineflows.errors import ConfigError, DataError
 
@@ -23,6 +24,8 @@ class TreesConfig:
         patience: trees without improvement on the left-out fold before a model stops.
         max_leaf_nodes: leaves per tree at most.
         min_samples_leaf: events per leaf at least.
+        threads: OpenMP threads; more than there are free cores makes training many times slower,
+            since they wait for each other actively. 0 lets the library choose.
     """
 
     folds: int = 5
@@ -31,6 +34,7 @@ class TreesConfig:
     patience: int = 10
     max_leaf_nodes: int = 31
     min_samples_leaf: int = 20
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.folds < 2:
@@ -43,15 +47,18 @@ class Ensemble:
 
     Args:
         models: one fitted classifier for each fold.
+        threads: OpenMP threads for scoring.
     """
 
     models: tuple[HistGradientBoostingClassifier, ...]
+    threads: int = 1
 
     def score(self, x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
         """Returns the mean probability of class 1, shape (n,), for features of shape (n, k)."""
         total = np.zeros(len(x))
-        for model in self.models:
-            total += model.predict_proba(x)[:, 1]
+        with _openmp(self.threads):
+            for model in self.models:
+                total += model.predict_proba(x)[:, 1]
         return total / len(self.models)
 
 
@@ -86,28 +93,37 @@ def train_ensemble(
     """
     fold = _assign_folds(target, config.folds, rng)
     models = []
-    for left_out in range(config.folds):
-        held = fold == left_out
-        model = HistGradientBoostingClassifier(
-            max_iter=config.max_iter,
-            learning_rate=config.learning_rate,
-            max_leaf_nodes=config.max_leaf_nodes,
-            min_samples_leaf=config.min_samples_leaf,
-            early_stopping=True,
-            n_iter_no_change=config.patience,
-            random_state=int(rng.integers(2**31)),
-        )
-        model.fit(
-            x[~held],
-            target[~held],
-            sample_weight=weight[~held],
-            X_val=x[held],
-            y_val=target[held],
-            sample_weight_val=weight[held],
-        )
-        models.append(model)
-        progress()
-    return Ensemble(tuple(models))
+    with _openmp(config.threads):
+        for left_out in range(config.folds):
+            held = fold == left_out
+            model = _new_model(config, seed=int(rng.integers(2**31)))
+            model.fit(
+                x[~held],
+                target[~held],
+                sample_weight=weight[~held],
+                X_val=x[held],
+                y_val=target[held],
+                sample_weight_val=weight[held],
+            )
+            models.append(model)
+            progress()
+    return Ensemble(tuple(models), config.threads)
+
+
+def _new_model(config: TreesConfig, *, seed: int) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(
+        max_iter=config.max_iter,
+        learning_rate=config.learning_rate,
+        max_leaf_nodes=config.max_leaf_nodes,
+        min_samples_leaf=config.min_samples_leaf,
+        early_stopping=True,
+        n_iter_no_change=config.patience,
+        random_state=seed,
+    )
+
+
+def _openmp(threads: int) -> threadpool_limits:
+    return threadpool_limits(limits=threads or None, user_api="openmp")
 
 
 def _assign_folds(

@@ -71,7 +71,7 @@ class MethodConfig:
         """Returns the part of the validation settings that concerns a method."""
         return cls(
             regions=Regions(settings.signal_region, settings.sidebands),
-            trees=TreesConfig(folds=settings.folds),
+            trees=TreesConfig(folds=settings.folds, threads=settings.threads),
             min_background=settings.min_background,
         )
 
@@ -79,6 +79,10 @@ class MethodConfig:
 @dataclass(frozen=True, slots=True, eq=False)
 class MethodResult:
     """What a method's score achieves on the evaluation events of the signal region.
+
+    The errors are those of rating one score on a finite evaluation set. A score that was trained
+    where there is no signal is a random function of the features, and its AUC scatters around 1/2
+    by much more than that.
 
     Args:
         auc: area under the ROC curve.

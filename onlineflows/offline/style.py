@@ -98,6 +98,7 @@ def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     png, pdf = folder / f"{name}.png", folder / f"{name}.pdf"
     with styled():
+        _freeze_layout(figure)
         figure.savefig(png, format="png")
         # Without a date the same figure gives the same bytes.
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
@@ -108,5 +109,13 @@ def as_data_uri(figure: Figure) -> str:
     """Returns the figure as an SVG in a data URI, to be embedded in a page."""
     stream = io.BytesIO()
     with styled():
+        _freeze_layout(figure)
         figure.savefig(stream, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
+
+
+def _freeze_layout(figure: Figure) -> None:
+    """Lays the figure out once; matplotlib would do it again for every format."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")

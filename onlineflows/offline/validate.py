@@ -1,12 +1,12 @@
 """The comparison that a snapshot is judged by: CWoLa on data, on samples, on byte-equal events."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from onlineflows.errors import DataError
 from onlineflows.offline.cwola import (
@@ -114,25 +114,19 @@ def compare(
     seeds = np.random.SeedSequence(settings.seed).spawn(2 + settings.draws)
     generators = [np.random.default_rng(seed) for seed in seeds]
 
-    with threadpool_limits(limits=settings.threads or None, user_api="openmp"):
-        start = clock()
-        data = cwola(
-            inputs.data, tested, config=config, rng=generators[0], progress=steps.named("data")
-        )
-        after_data = clock()
-        snapshot = cwola(
-            inputs.samples,
-            tested,
-            config=config,
-            rng=generators[1],
-            progress=steps.named("snapshot"),
-        )
-        after_snapshot = clock()
+    watch = _Watch(clock)
+    with watch.timing("data"):
+        step = steps.named("data")
+        data = cwola(inputs.data, tested, config=config, rng=generators[0], progress=step)
+    with watch.timing("snapshot"):
+        step = steps.named("snapshot")
+        snapshot = cwola(inputs.samples, tested, config=config, rng=generators[1], progress=step)
+    with watch.timing("byte_equal"):
+        step = steps.named("byte_equal")
         draws = [
-            _byte_equal_draw(inputs, tested, config, rng=rng, progress=steps.named("byte_equal"))
+            _byte_equal_draw(inputs, tested, config, rng=rng, progress=step)
             for rng in generators[2:]
         ]
-        after_draws = clock()
     optimum = None
     if tested.optimum is not None:
         optimum = rate_score(tested.optimum, tested.label, min_background=config.min_background)
@@ -146,11 +140,7 @@ def compare(
         n_untrainable=sum(draw.n_train_sr == 0 for draw in draws),
         n_signal=int(np.count_nonzero(tested.label == 1)),
         n_background=int(np.count_nonzero(tested.label == 0)),
-        seconds={
-            "data": after_data - start,
-            "snapshot": after_snapshot - after_data,
-            "byte_equal": after_draws - after_snapshot,
-        },
+        seconds=watch.seconds,
     )
 
 
@@ -178,6 +168,20 @@ def average(results: list[MethodResult]) -> MethodResult:
         n_train_sr=round(float(np.mean([r.n_train_sr for r in results]))),
         n_train_sb=round(float(np.mean([r.n_train_sb for r in results]))),
     )
+
+
+class _Watch:
+    """Wall time of named parts."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        start = self._clock()
+        yield
+        self.seconds[name] = self._clock() - start
 
 
 class _Steps:

@@ -1,0 +1,209 @@
+"""report.json, report.html and the files around them."""
+
+import dataclasses
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from onlineflows.offline.curves import sic_figure
+from onlineflows.offline.cwola import MethodResult, rate_score
+from onlineflows.offline.distance import Distance
+from onlineflows.offline.distributions import TwoSamples
+from onlineflows.offline.inspection import History
+from onlineflows.offline.regions import Regions
+from onlineflows.offline.report import (
+    Document,
+    RunFacts,
+    build_report,
+    summary_rows,
+    validation_figures,
+    write_report,
+)
+from onlineflows.offline.validate import Comparison
+from onlineflows.settings import ValidateConfig
+from streams.schema import EventSchema, Feature
+
+RUN = RunFacts(
+    name="demo <1>",
+    created="2030-01-01 12:00 UTC",
+    snapshot_nbytes=120_000,
+    events_seen=1_000_000,
+    event_nbytes=20,
+    facts={"flow": "3 blocks"},
+)
+DISTANCE = Distance(nats=0.0123, error=0.0004, n_events=1000, n_outside=0)
+
+
+def rated(shift: float) -> MethodResult:
+    rng = np.random.default_rng(1)
+    label = rng.integers(0, 2, 2000)
+    return rate_score(rng.normal(size=2000) + shift * label, label, min_background=50)
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    return Comparison(
+        data=rated(1.0),
+        snapshot=rated(0.9),
+        byte_equal=rated(0.2),
+        optimum=rated(1.2),
+        n_byte_equal=6000,
+        n_draws=10,
+        n_untrainable=0,
+        n_signal=1000,
+        n_background=1000,
+        seconds={"data": 1.0, "snapshot": 1.0, "byte_equal": 2.0},
+    )
+
+
+@pytest.fixture(scope="module")
+def report(comparison: Comparison) -> Document:
+    return build_report(comparison, RUN, ValidateConfig(), distance=DISTANCE)
+
+
+@pytest.fixture(scope="module")
+def folder(
+    comparison: Comparison, report: Document, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    target = tmp_path_factory.mktemp("run") / "report"
+    write_report(target, report, comparison, {"sic": sic_figure(comparison.curves)})
+    return target
+
+
+class Links(HTMLParser):
+    """Collects everything that a browser would fetch or follow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        named = ("href", "src", "srcset", "action", "data", "poster")
+        self.found += [value or "" for name, value in attrs if name in named]
+
+
+def test_the_report_can_be_read_back_as_it_was(folder: Path, report: Document) -> None:
+    assert json.loads((folder / "report.json").read_text(encoding="utf-8")) == report
+
+
+@pytest.mark.parametrize("curve", ["data", "snapshot", "byte_equal", "optimum"])
+@pytest.mark.parametrize("key", ["auc", "auc_error", "max_sic", "max_sic_error"])
+def test_every_curve_has_its_numbers_under_stable_names(
+    report: Document, comparison: Comparison, curve: str, key: str
+) -> None:
+    name, _, is_error = key.partition("_error") if key.endswith("_error") else (key, "", "")
+    value = getattr(comparison.curves[curve], name)
+    expected = value.error if key.endswith("_error") else value.value
+
+    assert report["cwola"][curve][key] == expected
+    assert is_error == ""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("nats_to_truth", 0.0123),
+        ("nats_to_truth_error", 0.0004),
+        ("snapshot_nbytes", 120_000),
+        ("events_seen", 1_000_000),
+        ("event_nbytes", 20),
+    ],
+)
+def test_the_run_s_numbers_have_stable_names(report: Document, key: str, value: float) -> None:
+    assert report[key] == value
+
+
+def test_settings_seeds_and_versions_are_kept(report: Document) -> None:
+    assert report["settings"]["signal_region"] == [3.3, 3.7]
+    assert report["seeds"] == {"validate": 1}
+    assert report["versions"]["numpy"] == np.__version__
+
+
+def test_what_is_not_known_is_null(comparison: Comparison) -> None:
+    blind = dataclasses.replace(comparison, optimum=None)
+
+    report = build_report(blind, RUN, ValidateConfig())
+
+    assert report["cwola"]["optimum"] is None
+    assert report["nats_to_truth"] is None
+    assert [row.name for row in summary_rows(report)] == [
+        "all data",
+        "samples of the snapshot",
+        "stored events of the snapshot's size",
+    ]
+
+
+def test_the_summary_shows_values_with_errors(report: Document, comparison: Comparison) -> None:
+    rows = {row.name: row for row in summary_rows(report)}
+
+    best = comparison.data.max_sic
+    assert rows["all data"].max_sic == f"{best.value:.2f} ± {best.error:.2f}"
+    assert len(rows) == 4
+
+
+def test_the_page_fetches_and_links_nothing(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    links = Links()
+    links.feed(page)
+
+    assert links.found
+    assert all(link.startswith("data:image/svg+xml;base64,") for link in links.found)
+    assert not links.tags & {"script", "link", "iframe", "object", "embed"}
+    assert not [word for word in ("http:", "https:", "@import", "url(") if word in page]
+
+
+def test_names_are_escaped_on_the_page(folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+
+    assert "<h1>demo &lt;1&gt;</h1>" in page
+
+
+def test_figures_are_there_as_png_and_pdf(folder: Path) -> None:
+    assert {p.name for p in (folder / "figures").iterdir()} == {"sic.png", "sic.pdf"}
+
+
+@pytest.mark.parametrize("n_entries", [0, 3])
+def test_the_nll_is_drawn_where_there_is_a_history(comparison: Comparison, n_entries: int) -> None:
+    x = np.random.default_rng(2).uniform(3, 4, (200, 1))
+    samples = TwoSamples(EventSchema((Feature("mjj", "TeV", 0, 14),)), x, x)
+    history = History(np.arange(n_entries), np.ones(n_entries))
+
+    figures = validation_figures(comparison, samples, history, Regions())
+
+    expected = ["sic", "roc", "spectrum", "marginals", "correlations"]
+    assert list(figures) == (expected if n_entries == 0 else [*expected, "nll"])
+
+
+def test_the_points_of_the_curves_are_kept(folder: Path, comparison: Comparison) -> None:
+    points = json.loads((folder / "curves.json").read_text(encoding="utf-8"))
+
+    np.testing.assert_array_equal(points["data"]["sic"], comparison.data.curve.sic)
+
+
+def test_numbers_that_json_cannot_hold_are_refused(
+    comparison: Comparison, report: Document, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_report(tmp_path, {**report, "nats_to_truth": float("nan")}, comparison, {})
+
+    assert not (tmp_path / "report.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"nats_to_truth_outside": 7}, "7 held-out events have no density"),
+        ({"nats_to_truth": None}, "nats per event"),
+    ],
+)
+def test_the_page_says_what_is_unusual(
+    comparison: Comparison, report: Document, tmp_path: Path, changes: Document, text: str
+) -> None:
+    page = write_report(tmp_path, {**report, **changes}, comparison, {}).read_text("utf-8")
+
+    assert (text in page) is (changes.get("nats_to_truth", 0) is not None)

@@ -1,0 +1,163 @@
+"""The comparison of data, samples, byte-equal events and optimum."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from onlineflows.errors import DataError
+from onlineflows.offline.cwola import Evaluation
+from onlineflows.offline.validate import Comparison, Inputs, average, compare
+from onlineflows.settings import ValidateConfig
+
+SETTINGS = ValidateConfig(folds=2, draws=2, min_background=20)
+
+
+def events(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    label = (rng.random(n) < fraction).astype(np.uint8)
+    m = np.where(label, rng.normal(3.5, 0.05, n), rng.uniform(3.0, 4.0, n))
+    x = rng.normal(1.5 * label[:, None], 1.0 - 0.5 * label[:, None], (n, 2))
+    return np.column_stack([m, x]).astype(np.float32), label
+
+
+def make_inputs(*, snapshot_nbytes: int = 12_000) -> Inputs:
+    x, label = events(3000, 0.3, seed=3)
+    centred = x[:, 1:] - 1.5
+    ratio = 0.5 * (x[:, 1:] ** 2).sum(axis=1) - 2 * (centred**2).sum(axis=1)
+    return Inputs(
+        data=events(3000, 0.1, seed=1)[0],
+        samples=events(3000, 0.1, seed=2)[0],
+        evaluation=Evaluation(x, label, ratio),
+        snapshot_nbytes=snapshot_nbytes,
+    )
+
+
+def run(inputs: Inputs, settings: ValidateConfig = SETTINGS) -> Comparison:
+    ticks = itertools.count()
+    return compare(inputs, settings, clock=lambda: float(next(ticks)))
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    return run(make_inputs())
+
+
+def test_curves_have_the_names_of_the_report(comparison: Comparison) -> None:
+    assert list(comparison.curves) == ["data", "snapshot", "byte_equal", "optimum"]
+
+
+def test_without_exact_scores_there_is_no_optimum() -> None:
+    inputs = make_inputs(snapshot_nbytes=24)
+    blind = dataclasses.replace(
+        inputs, evaluation=dataclasses.replace(inputs.evaluation, optimum=None)
+    )
+
+    assert list(run(blind).curves) == ["data", "snapshot", "byte_equal"]
+
+
+def test_no_classifier_beats_the_likelihood_ratio(comparison: Comparison) -> None:
+    assert comparison.optimum is not None
+    best = comparison.optimum.auc.value
+
+    assert all(r.auc.value < best for n, r in comparison.curves.items() if n != "optimum")
+
+
+def test_samples_of_the_data_s_own_density_do_as_well_as_the_data(comparison: Comparison) -> None:
+    assert comparison.snapshot.auc.value == pytest.approx(comparison.data.auc.value, abs=0.05)
+
+
+def test_byte_equal_draws_hold_what_fits_into_the_snapshot(comparison: Comparison) -> None:
+    # 12,000 bytes hold 1,000 events of three float32; 4/5 of them lie in a region.
+    assert comparison.n_byte_equal == 1000
+    trained = comparison.byte_equal.n_train_sr + comparison.byte_equal.n_train_sb
+    assert 700 < trained < 900
+
+
+def test_a_snapshot_larger_than_the_data_leaves_all_events() -> None:
+    assert make_inputs(snapshot_nbytes=10**9).n_byte_equal == 3000
+
+
+def test_draws_that_are_too_small_to_train_on_count_as_a_random_score() -> None:
+    found = run(make_inputs(snapshot_nbytes=24))
+
+    assert found.n_untrainable == 2
+    assert (found.byte_equal.auc.value, found.byte_equal.max_sic.value) == (0.5, 1.0)
+
+
+def test_the_same_seed_gives_the_same_comparison(comparison: Comparison) -> None:
+    again = run(make_inputs())
+
+    assert {n: (r.auc, r.max_sic) for n, r in again.curves.items()} == {
+        n: (r.auc, r.max_sic) for n, r in comparison.curves.items()
+    }
+
+
+def test_another_seed_gives_other_draws() -> None:
+    other = run(make_inputs(snapshot_nbytes=1200), dataclasses.replace(SETTINGS, seed=2))
+    first = run(make_inputs(snapshot_nbytes=1200))
+
+    assert other.byte_equal.auc != first.byte_equal.auc
+
+
+def test_evaluation_events_outside_the_signal_region_are_not_counted(
+    comparison: Comparison,
+) -> None:
+    x, label = events(3000, 0.3, seed=3)
+    inside = (x[:, 0] >= 3.3) & (x[:, 0] < 3.7)
+
+    assert comparison.n_signal == np.count_nonzero(inside & (label == 1))
+    assert comparison.n_background == np.count_nonzero(inside & (label == 0))
+
+
+def test_progress_counts_every_classifier_once() -> None:
+    seen: list[tuple[str, int, int]] = []
+
+    compare(
+        make_inputs(snapshot_nbytes=24),
+        SETTINGS,
+        clock=lambda: 0.0,
+        progress=lambda curve, done, total: seen.append((curve, done, total)),
+    )
+
+    names = ["data"] * 2 + ["snapshot"] * 2 + ["byte_equal"] * 4
+    assert seen == [(name, i + 1, 8) for i, name in enumerate(names)]
+
+
+def test_wall_time_is_kept_for_each_trained_curve(comparison: Comparison) -> None:
+    assert comparison.seconds == {"data": 1.0, "snapshot": 1.0, "byte_equal": 1.0}
+
+
+def test_an_average_is_the_mean_with_the_spread_as_error(comparison: Comparison) -> None:
+    both = [comparison.data, comparison.snapshot]
+    areas = [r.auc.value for r in both]
+
+    found = average(both)
+
+    assert found.auc.value == pytest.approx(np.mean(areas))
+    assert found.auc.error == pytest.approx(np.std(areas, ddof=1))
+
+
+def test_the_average_of_equal_results_is_the_result(comparison: Comparison) -> None:
+    found = average([comparison.data, comparison.data])
+
+    expected = np.interp(
+        np.log(found.curve.fpr), np.log(comparison.data.curve.fpr), comparison.data.curve.tpr
+    )
+    np.testing.assert_allclose(found.curve.tpr, expected)
+    np.testing.assert_allclose(found.curve.error, 0.0, atol=1e-12)
+    assert found.max_sic.value == comparison.data.max_sic.value
+
+
+def test_a_single_result_cannot_be_averaged(comparison: Comparison) -> None:
+    with pytest.raises(DataError, match="at least 2 results"):
+        average([comparison.data])
+
+
+def test_data_without_events_in_the_regions_are_refused() -> None:
+    inputs = make_inputs()
+    elsewhere = dataclasses.replace(inputs, data=inputs.data + np.float32(5.0))
+
+    with pytest.raises(DataError, match="expected events in the signal region"):
+        run(elsewhere)
