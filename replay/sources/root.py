@@ -1,11 +1,14 @@
 """ROOT files through uproot: TTree and RNTuple, flat branches and lists, read in chunks."""
 
+import lzma
 import struct
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import awkward as ak
+import cramjam
 import numpy as np
 import uproot
 from numpy.typing import NDArray
@@ -21,16 +24,23 @@ DIJET_FIELDS = ("pt", "eta", "phi", "mass", "tau1", "tau2")
 """What a jet collection must hold, in GeV and radians; ``mass`` is the ungroomed one."""
 
 UNREADABLE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
     OSError,
-    ValueError,
-    KeyError,
+    RuntimeError,
     TypeError,
-    IndexError,
-    NotImplementedError,
+    ValueError,
+    cramjam.DecompressionError,
+    lzma.LZMAError,
     struct.error,
     uproot.DeserializationError,
+    zlib.error,
 )
-"""What uproot raises over files that are damaged or hold what it can't read."""
+"""What uproot and its decompressors raise over damaged files: wrong bytes become wrong lengths,
+types and names. Found by overwriting bytes (tests/replay/test_root.py)."""
 
 
 class Tree:
@@ -56,8 +66,9 @@ class Tree:
                 f"expected a ROOT file; got {_first_line(error)}; at {path}; is it complete?"
             ) from error
         try:
+            self._require_whole()
             self._tree = self._find_tree(name)
-            self._keys = _canonical_names(self._tree.keys())
+            self._keys = _canonical_names(_keys(self._tree))
             self.n_rows = int(self._tree.num_entries)
         except UNREADABLE as error:
             self.close()
@@ -67,6 +78,14 @@ class Tree:
         except InputError:
             self.close()
             raise
+
+    def _require_whole(self) -> None:
+        # A tree can often be read from a file that lacks its end; then it isn't what was written.
+        expected, got = int(self._file.file.fEND), self.path.stat().st_size
+        if got < expected:
+            raise InputError(
+                f"expected {expected} bytes; got {got}; at {self.path}; the file is cut short"
+            )
 
     def _find_tree(self, name: str) -> Any:
         trees = [
@@ -299,6 +318,24 @@ def _schema_of(config: RootConfig) -> tuple[EventSchema, tuple[Expression, ...]]
     return schema, tuple(
         Expression(f.expression, where=f"source.features {f.name!r}") for f in config.features
     )
+
+
+def _keys(tree: Any) -> list[str]:
+    """Returns the names of a tree's branches or fields, with those inside of others.
+
+    An RNTuple's own `keys` takes seconds for some thousand fields: it scans all for each.
+    """
+    if not hasattr(tree, "field_records"):
+        return list(tree.keys())
+    paths: list[str] = []
+    for number, record in enumerate(tree.field_records):
+        parent, name = record.parent_field_id, record.field_name
+        above = "" if parent == number else paths[parent]
+        if name.startswith("_") and name[1:].isdigit():  # the elements of a collection
+            paths.append(above)
+        else:
+            paths.append(f"{above}.{name}" if above else name)
+    return paths
 
 
 def _canonical_names(keys: Iterable[str]) -> dict[str, str]:
