@@ -22,6 +22,8 @@ MIN_BEYOND = 10
 """Events that a fit keeps beyond each outermost knot."""
 MIN_GAP = 1e-3
 """Least distance of knots, as a fraction of the central 68 %: bounds the slope at atoms."""
+MIN_SPREAD = 1e-9
+"""A column that varies by less than this, relative to its size, counts as constant."""
 
 
 class MarginalMap:
@@ -97,9 +99,11 @@ class MarginalMap:
         tails = np.nonzero(self._is_tail.take(number))
         rise[tails] = np.copysign(np.expm1(np.abs(rise[tails])), rise[tails])
         bent = piece.bend * rise
-        b = piece.rise - bent
-        discriminant = np.maximum(b * b + 4 * (piece.curve + bent) * rise, 0)
-        t = 2 * rise / (b + np.sqrt(discriminant))
+        a, b = piece.curve + bent, piece.rise - bent
+        root = np.sqrt(np.maximum(b * b + 4 * a * rise, 0))
+        # The form without cancellation; where b is negative, a exceeds the piece's height.
+        upper = b < 0
+        t = np.where(upper, root - b, 2 * rise) / np.where(upper, 2 * a, b + root)
         v: Array = piece.v + t / piece.per_width
         return v
 
@@ -170,7 +174,9 @@ def _pieces(v: Array, z: Array, slope: Array) -> _Pieces:
 def _fit_feature(v: Array, z: Array, levels: Array) -> tuple[Array, Array, Array]:
     """Returns one feature's knots, images and slopes, each of shape (k,)."""
     low, high = np.quantile(v, (0.159, 0.841))
-    spread = (high - low) / 2 or float(np.ptp(v)) / 6 or 1.0
+    spread = (high - low) / 2 or float(np.ptp(v)) / 6
+    if spread <= MIN_SPREAD * float(np.abs(v).max()):
+        spread = 1.0
     knots = np.quantile(v, levels)
     starts = _run_starts(knots, MIN_GAP * spread)
     runs = np.split(z, starts[1:])

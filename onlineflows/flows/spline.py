@@ -194,7 +194,7 @@ class Spline:
         )
 
     def inverse(self, rows: Tensor, y: Tensor) -> Tensor:
-        """Returns the x whose image is y: the stable root of eqs. 6-8 of 1906.04032.
+        """Returns the x whose image is y: the root of eqs. 6-8 of 1906.04032.
 
         Rounding can make the discriminant slightly negative and the root leave its bin; both
         are clipped.
@@ -208,9 +208,11 @@ class Spline:
         curved = rise * (d0 + d1 - 2 * secant)
         a = height * (secant - d0) + curved
         b = height * d0 - curved
-        c = -secant * rise
-        root = (b * b - 4 * a * c).clamp(min=0).sqrt()
-        xi = (2 * c / (-b - root)).clamp(0, 1)
+        root = (b * b + 4 * a * secant * rise).clamp(min=0).sqrt()
+        # The form without cancellation; where b is negative, a is at least height times secant.
+        upper = b < 0
+        over = torch.where(upper, root - b, 2 * secant * rise)
+        xi = (over / torch.where(upper, 2 * a, b + root)).clamp(0, 1)
         return torch.where(y.abs() <= self.bound, x0 + xi * width, y)
 
     def _bins(self, rows: Tensor) -> _Bins:
