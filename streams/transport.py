@@ -277,8 +277,8 @@ class Receiver:
         self._end.flush_credit()
         self._flush()
         try:
-            if timeout_s > 0 and not self._socket.poll(round(1000 * timeout_s) or 1):
-                return incoming
+            if timeout_s > 0:
+                self._socket.poll(round(1000 * timeout_s) or 1)
             for _ in range(MESSAGES_PER_POLL):
                 try:
                     frames = self._socket.recv_multipart(zmq.NOBLOCK)
