@@ -55,7 +55,7 @@ def nearest(name: str, known: Iterable[str], *, count: int = 3) -> str:
 
     Example:
         >>> nearest("mass_j1", ["mj1", "massj1", "label"])
-        "nearest known: 'massj1'"
+        "nearest known: 'massj1', 'mj1'"
         >>> nearest("x", [])
         'none are known'
     """
