@@ -19,7 +19,7 @@ from onlineflows.online.checkpoint import (
 )
 from onlineflows.online.durable import write_file
 from onlineflows.online.learner import Learner
-from onlineflows.online.rundir import RunDirectory, Start
+from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Manifest, Snapshot, write_snapshot
 from onlineflows.settings import CheckpointConfig, LearnerConfig, SnapshotConfig
 from streams import EventSchema, SchemaError
@@ -102,7 +102,7 @@ def run_consumer(
     config: ConsumerConfig,
     directory: RunDirectory,
     *,
-    start: Start = "fresh",
+    resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[Progress], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
@@ -116,23 +116,21 @@ def run_consumer(
 
     Args:
         config: what to learn and how.
-        directory: where to leave it.
-        start: whether to begin, to resume, or to delete what an earlier run left.
+        directory: where to leave it; prepared.
+        resume: whether to go on from the newest checkpoint.
         stop: whether to stop; asked between batches.
         watch: told after each batch where the consumer stands.
         clock: seconds that never go back.
         now: the time of day, in UTC.
 
     Raises:
-        ConfigError: the run directory is in use, or can't be written.
         CheckpointError: there is nothing to resume from, or it is of another configuration.
         SchemaError, RefusedError, TransportError, ProtocolError: see `streams.transport`.
         DivergedError: the loss or its gradient isn't finite.
         SnapshotError: the disk refused; the last snapshot and checkpoint are as they were.
     """
-    directory.prepare(start)
     consumer = Consumer(config, directory, clock=clock, now=now)
-    if start == "resume":
+    if resume:
         consumer.restore()
     with Receiver(
         config.wire, name=config.name, resume=consumer.position, expect=consumer.schema

@@ -26,6 +26,11 @@ class RunDirectory:
         return self.path / "ledger.json"
 
     @property
+    def config(self) -> Path:
+        """The configuration that the run was started with, as JSON."""
+        return self.path / "config.json"
+
+    @property
     def snapshots(self) -> Path:
         """The folder of snapshots, with the link `latest`."""
         return self.path / "snapshots"
@@ -61,6 +66,7 @@ class RunDirectory:
                 for folder in (self.snapshots, self.checkpoints, self.report):
                     shutil.rmtree(folder, ignore_errors=True)
                 self.ledger.unlink(missing_ok=True)
+                self.config.unlink(missing_ok=True)
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{self.path}: expected a folder to write to; got {error}") from error

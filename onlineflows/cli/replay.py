@@ -1,0 +1,100 @@
+"""`onlineflows replay`: the producer daemon. Never loads torch."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onlineflows.cli.config import Config
+from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.output import Output
+from onlineflows.cli.progress import progress
+from onlineflows.cli.signals import StopFlag
+from onlineflows.config import to_dict
+from replay.producer import ProducerReport, Progress, run_producer
+from replay.settings import StandinConfig
+from replay.sources import open_source
+from streams.errors import StreamError
+
+logger = logging.getLogger(__name__)
+
+
+def replay(config: Config, output: Output) -> int:
+    """Serves one run to one consumer; returns the exit code."""
+    with (
+        StopFlag() as stop,
+        progress("replayed", _n_events(config), quiet=output.quiet) as track,
+    ):
+        report = produce(
+            config, stop=stop, on_progress=lambda p: track(p.next_event, total=p.n_events)
+        )
+    output.result(report.document(), _text(report))
+    if report.error is not None:
+        raise report.error
+    return DONE if report.is_acknowledged and report.ledger.balance().is_balanced else FAILED
+
+
+def produce(
+    config: Config,
+    *,
+    stop: StopFlag,
+    on_listening: Callable[[str], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ProducerReport:
+    """Opens the configured source and runs the producer on it.
+
+    Raises:
+        StreamError: the input, the address or the consumer is at fault.
+    """
+    source = open_source(config.source)
+    try:
+        return run_producer(
+            source,
+            wire=config.wire,
+            pacing=config.pacing,
+            replay=config.replay,
+            seed=_seed(config),
+            config=public_document(config),
+            stop=stop,
+            on_listening=on_listening,
+            on_progress=on_progress,
+        )
+    except StreamError:
+        if stop.aborted:
+            logger.warning("aborted")
+        raise
+    finally:
+        source.close()
+
+
+def public_document(config: Config) -> dict[str, Any]:
+    """Returns what a stream's begin of run and every snapshot say of the source.
+
+    Files are named without their folders: a snapshot may be shared.
+    """
+    document = to_dict(config.source)
+    if "paths" in document:
+        document["paths"] = [Path(path).name for path in document["paths"]]
+    return {"source": document, "batch_events": config.wire.batch_events}
+
+
+def _seed(config: Config) -> int:
+    if isinstance(config.source, StandinConfig):
+        return config.source.seed
+    return config.source.selection.seed
+
+
+def _n_events(config: Config) -> int | None:
+    return config.source.n_events if isinstance(config.source, StandinConfig) else None
+
+
+def _text(report: ProducerReport) -> str:
+    document = report.document()
+    counted = ("sent", "not_selected", "prescaled", "busy", "bad")
+    counts = ", ".join(f"{document[name]:,} {name.replace('_', ' ')}" for name in counted)
+    rate_hz = document["generated"] / max(report.elapsed_s, 1e-9)
+    lines = [
+        f"run {report.condition}: {document['generated']:,} events generated: {counts}",
+        f"in {report.elapsed_s:.1f} s ({rate_hz:,.0f} events/s), dead time {report.dead_s:.1f} s",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,105 @@
+"""`onlineflows run`: both daemons on this machine, in two processes."""
+
+import dataclasses
+import multiprocessing
+import sys
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+
+from onlineflows.cli.config import Config
+from onlineflows.cli.exits import DONE, FAILED, exit_code
+from onlineflows.cli.logs import configure_logging
+from onlineflows.cli.output import Output
+from onlineflows.cli.replay import produce
+from onlineflows.cli.signals import StopFlag
+from onlineflows.cli.train import conclude, consume
+from onlineflows.errors import OnlineFlowsError
+from onlineflows.online.rundir import Start
+from streams.errors import StreamError
+
+ANY_PORT = "tcp://127.0.0.1:*"
+"""Both ends are ours, so any free port does."""
+
+GOODBYE_S = 30.0
+"""How long the producer may take to leave once the run has ended."""
+
+
+def run(config: Config, output: Output, *, start: Start) -> int:
+    """Starts the producer, learns from it until its run ends; returns the exit code."""
+    ours, theirs = multiprocessing.Pipe()
+    # A fresh interpreter: the producer never loads torch.
+    producer = multiprocessing.get_context("spawn").Process(
+        target=_produce, args=(config, output, theirs), name="producer"
+    )
+    with StopFlag() as stop:
+        producer.start()
+        theirs.close()
+        address = _address(ours, producer)
+        if address is None:
+            producer.join()
+            return producer.exitcode or FAILED
+        try:
+            wire = dataclasses.replace(config.wire, address=address)
+            report = consume(
+                dataclasses.replace(config, wire=wire),
+                output,
+                start=start,
+                stop=_Stop(stop, producer),
+            )
+        finally:
+            _part(producer)
+    if not report.is_complete and producer.exitcode:
+        return producer.exitcode
+    return conclude(report, output)
+
+
+class _Stop:
+    """Asks the producer to end the run, so that the consumer sees its end; gives up after that."""
+
+    def __init__(self, flag: StopFlag, producer: BaseProcess) -> None:
+        self._flag = flag
+        self._producer = producer
+        self._was_asked = False
+
+    def __call__(self) -> bool:
+        if self._flag.requested and not self._was_asked:
+            self._was_asked = True
+            self._producer.terminate()
+        return self._flag.aborted or bool(self._producer.exitcode)
+
+
+def _address(ours: Connection, producer: BaseProcess) -> str | None:
+    """Waits for the producer to listen; None if it ends instead, having said why."""
+    while producer.is_alive():
+        if ours.poll(0.05):
+            try:
+                return str(ours.recv_bytes(), "utf-8")
+            except EOFError:
+                return None
+    return None
+
+
+def _part(producer: BaseProcess) -> None:
+    producer.join(GOODBYE_S)
+    if producer.is_alive():
+        producer.kill()
+        producer.join()
+
+
+def _produce(config: Config, output: Output, theirs: Connection) -> None:
+    """The producer's process; its exit code tells how it went."""
+    configure_logging(as_json=output.log_json, quiet=True)
+    wire = dataclasses.replace(config.wire, address=ANY_PORT)
+    try:
+        with StopFlag() as stop:
+            report = produce(
+                dataclasses.replace(config, wire=wire),
+                stop=stop,
+                on_listening=lambda address: theirs.send_bytes(address.encode()),
+            )
+        if report.error is not None:
+            raise report.error
+    except (OnlineFlowsError, StreamError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    sys.exit(DONE if report.is_acknowledged else FAILED)

@@ -1,0 +1,104 @@
+"""`onlineflows train`: the consumer daemon."""
+
+import json
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from onlineflows.cli.config import Config
+from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.output import Output
+from onlineflows.cli.progress import progress
+from onlineflows.cli.replay import public_document
+from onlineflows.cli.signals import StopFlag
+from onlineflows.config import to_dict
+from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, run_consumer
+from onlineflows.online.durable import write_file
+from onlineflows.online.rundir import RunDirectory, Start
+from onlineflows.online.snapshot import snapshot_nbytes
+from streams.errors import LedgerError
+
+logger = logging.getLogger(__name__)
+
+
+def train(config: Config, output: Output, *, start: Start) -> int:
+    """Learns from one producer; returns the exit code."""
+    with StopFlag() as stop:
+        report = consume(config, output, start=start, stop=stop)
+    return conclude(report, output)
+
+
+def consume(
+    config: Config, output: Output, *, start: Start, stop: Callable[[], bool]
+) -> ConsumerReport:
+    """Runs the consumer with a progress bar and leaves the configuration beside its results."""
+    if config.trainer.threads:
+        torch.set_num_threads(config.trainer.threads)
+    directory = RunDirectory(config.run.path)
+    consumer = ConsumerConfig(
+        name=config.run.name,
+        wire=config.wire,
+        learner=config.learner,
+        snapshot=config.snapshot,
+        checkpoint=config.checkpoint,
+        document=to_dict(config) | {"source": public_document(config)["source"]},
+    )
+    directory.prepare(start)
+    if start != "resume":
+        document = json.dumps(to_dict(config), indent=1)
+        write_file(directory.config, document.encode(), mode=0o600)
+    with progress("trained", quiet=output.quiet) as track:
+        return run_consumer(
+            consumer,
+            directory,
+            resume=start == "resume",
+            stop=stop,
+            watch=lambda p: track(p.n_trained, total=p.n_events),
+            now=lambda: datetime.now(UTC),
+        )
+
+
+def conclude(report: ConsumerReport, output: Output) -> int:
+    """Prints how a run ended; returns the exit code.
+
+    Raises:
+        LedgerError: events are unaccounted for.
+    """
+    output.result(_document(report), _text(report))
+    if report.is_complete and (report.problems or report.ledger["unaccounted"]):
+        raise LedgerError(
+            f"the ledgers do not balance: {report.ledger['unaccounted']} events unaccounted for; "
+            + "; ".join(report.problems)
+        )
+    return FAILED if report.condition == "ABORTED" else DONE
+
+
+def _document(report: ConsumerReport) -> dict[str, Any]:
+    snapshot = report.snapshot
+    return {
+        "condition": report.condition,
+        "is_complete": report.is_complete,
+        "ledger": report.ledger,
+        "snapshot": snapshot,
+        "snapshot_nbytes": snapshot_nbytes(snapshot) if snapshot else 0,
+    }
+
+
+def _text(report: ConsumerReport) -> str:
+    ledger = report.ledger
+    skipped = "".join(
+        f", {n:,} {reason.replace('_', ' ')}" for reason, n in ledger["skipped"].items()
+    )
+    counts = f"{ledger['sent']:,} events sent, {ledger['trained']:,} trained{skipped}"
+    rest = f"{ledger['lost']:,} lost, {ledger['unaccounted']:,} unaccounted"
+    lines = [f"run {report.condition}: {counts}, {rest}"]
+    if ledger["text"]:
+        lines.append(f"the producer says: {ledger['text']}")
+    if report.snapshot is not None:
+        lines.append(f"snapshot {report.snapshot} ({snapshot_nbytes(report.snapshot):,} bytes)")
+    if not report.is_complete:
+        lines.append("stopped before the end of the run; go on with --resume")
+    return "\n".join(lines)
