@@ -42,6 +42,7 @@ clean:
 
 $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer")'
+	@echo "Installing into $(VENV): once, a minute or two"
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --retries 1 --no-deps -c constraints.txt --extra-index-url $(TORCH_INDEX) torch
 	touch $@
