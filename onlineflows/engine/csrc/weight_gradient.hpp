@@ -1,0 +1,85 @@
+// Weight gradients: sums over the events of d(loss)/d(output row) times input activation.
+//
+// The inputs come with events first (transpose.hpp), so that a row of weights is a row of vectors
+// and each output's gradient is broadcast.
+#pragma once
+
+#include "product.hpp"
+#include "transpose.hpp"
+
+namespace onlineflows::ENGINE_ISA {
+
+template <class A>
+struct GradientOperands {
+  const typename A::Element* d_outputs;  // (rows, kTile / A::kPer)
+  const typename A::Element* inputs;     // (kTile / A::kPer, leading)
+  typename A::Real* sums;                // (rows, leading)
+  int leading;
+};
+
+template <class A, int M, int N>
+ENGINE_NOINLINE void gradient_piece(const GradientOperands<A>& operands, int first, int column) {
+  using Real = typename A::Real;
+  constexpr int kSteps = kTile / A::kPer;
+  Vector<Real> sums[M][N];
+  Real* at = operands.sums + long(first) * operands.leading + column;
+  ENGINE_UNROLL
+  for (int m = 0; m < M; ++m) {
+    ENGINE_UNROLL
+    for (int n = 0; n < N; ++n) sums[m][n] = load(at + m * operands.leading + n * kLanes<Real>);
+  }
+  accumulate<A, M, N>(sums, operands.d_outputs + first * kSteps, kSteps, 1,
+                      operands.inputs + column, operands.leading, kSteps);
+  ENGINE_UNROLL
+  for (int m = 0; m < M; ++m) {
+    ENGINE_UNROLL
+    for (int n = 0; n < N; ++n) store(at + m * operands.leading + n * kLanes<Real>, sums[m][n]);
+  }
+}
+
+// Any number of rows up to 12, for N vectors of weights.
+template <class A, int N>
+ENGINE_INLINE void gradient_rows(const GradientOperands<A>& operands, int first, int count,
+                                 int column) {
+  constexpr int kTallest = kAccumulators / N < 12 ? kAccumulators / N : 12;
+  const int end = first + count;
+  if constexpr (kTallest >= 12) {
+    for (; end - first >= 12; first += 12) gradient_piece<A, 12, N>(operands, first, column);
+  }
+  if constexpr (kTallest >= 8) {
+    for (; end - first >= 8; first += 8) gradient_piece<A, 8, N>(operands, first, column);
+  }
+  for (; end - first >= 6; first += 6) gradient_piece<A, 6, N>(operands, first, column);
+  switch (end - first) {
+    case 1: gradient_piece<A, 1, N>(operands, first, column); break;
+    case 2: gradient_piece<A, 2, N>(operands, first, column); break;
+    case 3: gradient_piece<A, 3, N>(operands, first, column); break;
+    case 4: gradient_piece<A, 4, N>(operands, first, column); break;
+    case 5: gradient_piece<A, 5, N>(operands, first, column); break;
+    default: break;
+  }
+}
+
+template <class A>
+void weight_gradient(Span<RowBlock> blocks, const GradientOperands<A>& operands) {
+  constexpr int kWidth = kLanes<typename A::Real>;
+  for (const RowBlock& block : blocks) {
+    int vector = 0;
+    while (vector < block.end) {
+      const int left = block.end - vector;
+      const int column = vector * kWidth;
+      // Five vectors go as 3 + 2: one alone would leave most registers idle.
+      const int n = left > kColumns && left < 2 * kColumns ? (left + 1) / 2
+                                                           : (left < kColumns ? left : kColumns);
+      if constexpr (kColumns >= 4) {
+        if (n == 4) gradient_rows<A, 4>(operands, block.first, block.count, column);
+        if (n == 3) gradient_rows<A, 3>(operands, block.first, block.count, column);
+      }
+      if (n == 2) gradient_rows<A, 2>(operands, block.first, block.count, column);
+      if (n == 1) gradient_rows<A, 1>(operands, block.first, block.count, column);
+      vector += n;
+    }
+  }
+}
+
+}  // namespace onlineflows::ENGINE_ISA
