@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from streams.errors import SchemaError
 
-
 T = TypeVar("T", bound=np.generic)
 
 

@@ -184,8 +184,10 @@ class ConsumerEnd:
                 f"event {self._next_event} could not be delivered in {limit:g} s, though the "
                 f"producer lives ({self.n_malformed} damaged messages)"
             )
-        is_lost = self._run is None or silent_s > SILENT_HEARTBEATS * self._wire.heartbeat_s
-        if is_lost and now - self._last_hello >= self._wire.heartbeat_s:
+        interval_s = self._wire.heartbeat_s
+        is_new = self._run is None
+        is_lost = is_new or silent_s > SILENT_HEARTBEATS * interval_s
+        if is_lost and now - self._last_hello >= (interval_s / 10 if is_new else interval_s):
             self._say_hello(now)
         self.flush_credit()
         pong_is_due = now - self._last_pong >= self._wire.heartbeat_s

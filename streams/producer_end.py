@@ -93,6 +93,7 @@ class ProducerEnd:
         self._lumisections: deque[EndLumisection] = deque(maxlen=KEPT_LUMISECTIONS)
         self._end: EndRun | None = None
         self._end_acknowledged = False
+        self._is_muted = False
 
     # --- decisions -------------------------------------------------------------------------
 
@@ -184,17 +185,18 @@ class ProducerEnd:
             ProtocolError: the range isn't next in the stream.
         """
         self._require_next(first_event)
-        self._tell(
-            Gap(
-                epoch=self._epoch,
-                next_batch=self._next_batch,
-                first_event=first_event,
-                end_event=end_event,
-                closed_event=self._closed_event,
-                lumisection=lumisection,
-                reason=reason,
+        if not self._is_muted:
+            self._tell(
+                Gap(
+                    epoch=self._epoch,
+                    next_batch=self._next_batch,
+                    first_event=first_event,
+                    end_event=end_event,
+                    closed_event=self._closed_event,
+                    lumisection=lumisection,
+                    reason=reason,
+                )
             )
-        )
         self._next_event = end_event
 
     def end_lumisection(
@@ -214,7 +216,8 @@ class ProducerEnd:
         )
         self._lumisections.append(message)
         self._closed_event = self._next_event
-        self._tell(message)
+        if not self._is_muted:
+            self._tell(message)
 
     def end_run(
         self,
@@ -383,6 +386,8 @@ class ProducerEnd:
             TransportError: no consumer has been heard for the time limit.
         """
         limit = self._wire.connect_timeout_s
+        # What nobody takes must not pile up: a realtime consumer that wakes asks for it again.
+        self._is_muted = self._wire.mode == "realtime" and not self.is_alive(now)
         if self._consumer is None:
             if now - self._alone_since > limit and not self._end_acknowledged:
                 raise TransportError(

@@ -7,7 +7,7 @@ lose its tail (libzmq issue 4660), which the acknowledged end of run would turn 
 
 import errno
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -123,18 +123,13 @@ class Sender:
             RefusedError: the consumer refuses this run.
             TransportError: nobody has been there for the time limit.
         """
+        if timeout_s > 0:
+            self._socket.poll(max(1, round(1000 * timeout_s)))
         try:
-            if timeout_s > 0 and not self._socket.poll(round(1000 * timeout_s) or 1):
-                return
-            for _ in range(MESSAGES_PER_POLL):
-                try:
-                    peer, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    return
+            for peer, *frames in _arrived(self._socket):
                 self._end.receive(peer, frames, self._clock())
-                self._flush()
-        finally:
             self._end.tick(self._clock())
+        finally:
             self._flush()
 
     def send(self, batch: Batch, truth: Truth | None = None) -> None:
@@ -276,19 +271,14 @@ class Receiver:
         incoming: list[Incoming] = []
         self._end.flush_credit()
         self._flush()
+        if timeout_s > 0:
+            self._socket.poll(max(1, round(1000 * timeout_s)))
         try:
-            if timeout_s > 0:
-                self._socket.poll(round(1000 * timeout_s) or 1)
-            for _ in range(MESSAGES_PER_POLL):
-                try:
-                    frames = self._socket.recv_multipart(zmq.NOBLOCK)
-                except zmq.Again:
-                    break
+            for frames in _arrived(self._socket):
                 incoming += self._end.receive(frames, self._clock())
+            self._end.tick(self._clock())
         finally:
             self._flush()
-        self._end.tick(self._clock())
-        self._flush()
         return incoming
 
     def consumed(self, batch_number: int) -> None:
@@ -334,6 +324,14 @@ class Receiver:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _arrived(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
+    """Yields the messages that have arrived, a bounded number of them."""
+    for _ in range(MESSAGES_PER_POLL):
+        if not socket.get(zmq.EVENTS) & zmq.POLLIN:  # cheaper than an exception
+            return
+        yield socket.recv_multipart(zmq.NOBLOCK)
 
 
 def _set_heartbeats(socket: "zmq.Socket[bytes]", config: WireConfig) -> None:

@@ -1,0 +1,135 @@
+"""When events are due, and how much of the time the producer was live.
+
+Pure: time is an argument, in seconds since the start of the stream. A trigger's clock never waits,
+so deadlines are absolute: whoever comes late finds more events due, never a shifted clock.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from replay.settings import PacingConfig
+from streams.errors import InputError
+
+TICK_S = 0.005
+"""Poisson arrivals are drawn per tick; also how often a paced producer looks at the clock."""
+
+NO_LIMIT = 1 << 62
+"""More events than any stream has."""
+
+_TICKS_AT_ONCE = 4096
+
+
+class Pacer(Protocol):
+    """How many events have arrived since the start."""
+
+    def due(self, elapsed_s: float) -> int:
+        """Returns how many events are due this long after the start; never decreases."""
+        ...
+
+
+class Asap:
+    """Everything is due at once: only credit holds the stream back."""
+
+    def due(self, elapsed_s: float) -> int:  # noqa: ARG002 - the time does not matter here
+        """Returns more events than any stream has."""
+        return NO_LIMIT
+
+
+class Constant:
+    """Equal gaps.
+
+    Example:
+        >>> Constant(rate_hz=1000.0).due(0.0105)
+        10
+    """
+
+    def __init__(self, rate_hz: float) -> None:
+        self._rate_hz = rate_hz
+
+    def due(self, elapsed_s: float) -> int:
+        """Returns the number of whole gaps in the elapsed time."""
+        return int(elapsed_s * self._rate_hz)
+
+
+class Poisson:
+    """Random arrivals at a constant mean rate: a Poisson count for each tick of 5 ms.
+
+    The count of tick k is the k-th number of the generator, so that the arrivals are a function
+    of the seed and of time alone, however often and at what times one asks.
+
+    Args:
+        rate_hz: mean rate.
+        seed: seed of the counts.
+    """
+
+    def __init__(self, rate_hz: float, *, seed: int) -> None:
+        self._mean = rate_hz * TICK_S
+        self._rng = np.random.default_rng(seed)
+        self._n_ticks = 0
+        self._n_events = 0
+
+    def due(self, elapsed_s: float) -> int:
+        """Returns the arrivals in the ticks that are complete."""
+        target = int(elapsed_s / TICK_S)
+        while self._n_ticks < target:
+            n = min(target - self._n_ticks, _TICKS_AT_ONCE)
+            self._n_events += int(self._rng.poisson(self._mean, size=n).sum())
+            self._n_ticks += n
+        return self._n_events
+
+
+def make_pacer(config: PacingConfig) -> Pacer:
+    """Returns the pacer that a configuration asks for.
+
+    Raises:
+        InputError: the rate or the speed isn't positive and finite.
+    """
+    if config.arrivals == "asap":
+        return Asap()
+    rate_hz = config.rate_hz * config.speed
+    if not 0 < rate_hz < float("inf"):
+        raise InputError(
+            f"pacing: expected a positive, finite rate; got rate_hz = {config.rate_hz} times "
+            f"speed = {config.speed}"
+        )
+    if config.arrivals == "constant":
+        return Constant(rate_hz)
+    return Poisson(rate_hz, seed=config.seed)
+
+
+class LiveTime:
+    """Divides the elapsed time into live and dead: both never negative, their sum always exact.
+
+    Each stretch of time is given to one of the two when it is over: dead where the events that
+    arrived in it were dropped for want of credit, live otherwise.
+
+    Args:
+        now_s: when the clock starts.
+    """
+
+    def __init__(self, now_s: float) -> None:
+        self._last_ns = round(1e9 * now_s)
+        self._live_ns = 0
+        self._dead_ns = 0
+        self._taken = (0, 0)
+
+    def advance(self, now_s: float, *, dead: bool) -> None:
+        """Gives the time since the last call to dead or to live time."""
+        now_ns = max(self._last_ns, round(1e9 * now_s))
+        if dead:
+            self._dead_ns += now_ns - self._last_ns
+        else:
+            self._live_ns += now_ns - self._last_ns
+        self._last_ns = now_ns
+
+    @property
+    def totals_ns(self) -> tuple[int, int]:
+        """Live and dead nanoseconds since the start."""
+        return self._live_ns, self._dead_ns
+
+    def take_ns(self) -> tuple[int, int]:
+        """Returns live and dead nanoseconds since the last take: a lumisection's share."""
+        live, dead = self._live_ns - self._taken[0], self._dead_ns - self._taken[1]
+        self._taken = self.totals_ns
+        return live, dead

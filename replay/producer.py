@@ -1,0 +1,415 @@
+"""The producer daemon: source -> cut -> pace -> send, until the consumer has acknowledged the end.
+
+One thread, one loop. Never imports torch.
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from replay.batching import Batcher, Piece
+from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
+from replay.settings import PacingConfig, ReplayConfig
+from streams.errors import InputError
+from streams.ledger import ProducerLedger
+from streams.messages import Condition, Counts
+from streams.protocol import RunBegan
+from streams.settings import WireConfig
+from streams.source import Source
+from streams.transport import Sender
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 0.1
+"""Longest wait without looking at the stop flag."""
+
+PROGRESS_S = 0.5
+"""Shortest time between two progress reports."""
+
+
+class StopFlag(Protocol):
+    """Set by whoever handles signals."""
+
+    @property
+    def requested(self) -> bool:
+        """Whether the run should end cleanly now."""
+        ...
+
+
+class NeverStop:
+    """Runs to the end of the stream."""
+
+    requested = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where the producer stands, for whoever watches.
+
+    Args:
+        next_event: events that have passed.
+        n_events: events that there are; None for an endless stream.
+        counts: what became of those that have passed.
+        n_trained: events that the consumer says it has trained on.
+        elapsed_s: time since the first consumer came.
+    """
+
+    next_event: int
+    n_events: int | None
+    counts: Counts
+    n_trained: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProducerReport:
+    """How a run of the producer went.
+
+    Args:
+        ledger: what became of every event.
+        condition: how the run ended.
+        text: why, where it did not end as planned.
+        error: what the source failed with, where the run was ABORTED.
+        epoch: the run's epoch.
+        is_acknowledged: whether the consumer holds everything durably.
+        elapsed_s: time since the first consumer came.
+        live_s, dead_s: its parts; in lossless mode all of it is live.
+        n_rewinds: how often a consumer asked the stream to go back.
+    """
+
+    ledger: ProducerLedger
+    condition: Condition
+    text: str
+    error: InputError | None
+    epoch: str
+    is_acknowledged: bool
+    elapsed_s: float
+    live_s: float
+    dead_s: float
+    n_rewinds: int
+
+    def document(self) -> dict[str, Any]:
+        """Returns the report as plain JSON types."""
+        return {
+            "epoch": self.epoch,
+            **self.ledger.document(self.condition),
+            "text": self.text,
+            "is_acknowledged": self.is_acknowledged,
+            "elapsed_s": self.elapsed_s,
+            "live_s": self.live_s,
+            "dead_s": self.dead_s,
+            "n_rewinds": self.n_rewinds,
+        }
+
+
+def epoch_of(source: Source, *, seed: int, replay: ReplayConfig, config: Mapping[str, Any]) -> str:
+    """Returns the epoch of a run: a function of its files, seed and configuration alone.
+
+    A producer that is started again with the same ones continues the same epoch.
+
+    Args:
+        source: its schema, files and number of events.
+        seed: the seed of the replay.
+        replay: run number and lumisections.
+        config: the configuration that decides which events come, plain JSON types. Leave out what
+            may differ between attempts, such as the address.
+    """
+    document = {
+        "schema": source.schema.fingerprint(),
+        "files": [[f.name, f.nbytes, f.sha256] for f in source.files],
+        "n_events": source.n_events,
+        "seed": seed,
+        "run": replay.run,
+        "lumisection_events": replay.lumisection_events,
+        "config": config,
+    }
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def run_producer(
+    source: Source,
+    *,
+    wire: WireConfig,
+    pacing: PacingConfig,
+    replay: ReplayConfig,
+    seed: int = 0,
+    config: Mapping[str, Any] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    stop: StopFlag | None = None,
+    on_listening: Callable[[str], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> ProducerReport:
+    """Serves one run to one consumer and returns once the consumer has acknowledged its end.
+
+    A source that fails ends the run as ABORTED at the last good position; a stop request ends it
+    as INTERRUPTED. In both cases the consumer is told, and acknowledges.
+
+    Args:
+        source: the events; not closed here.
+        wire: address, mode, batches.
+        pacing: when events are due.
+        replay: run number and lumisections.
+        seed: recorded in the begin of run.
+        config: recorded in the begin of run and part of the epoch; plain JSON types.
+        clock: seconds, never going back.
+        stop: asked at least every tenth of a second.
+        on_listening: told the address once it is bound.
+        on_progress: told about twice a second.
+
+    Raises:
+        InputError: the source can't even be begun, or the pacing makes no sense.
+        TransportError: the address is taken, or no consumer comes or remains.
+        RefusedError: the consumer refuses the run.
+    """
+    batcher = Batcher(
+        source,
+        run=replay.run,
+        batch_events=wire.batch_events,
+        lumisection_events=replay.lumisection_events,
+        clock=clock,
+    )
+    document = dict(config or {})
+    begin = RunBegan(
+        epoch=epoch_of(source, seed=seed, replay=replay, config=document),
+        run=replay.run,
+        schema=source.schema,
+        mode=wire.mode,
+        seed=seed,
+        batch_events=wire.batch_events,
+        n_events=source.n_events,
+        has_truth=batcher.has_truth,
+        sources=source.files,
+        config=document,
+    )
+    with Sender(wire, begin, clock=clock) as sender:
+        log.info("listening at %s, epoch %s, %s", sender.address, begin.epoch, wire.mode)
+        if on_listening is not None:
+            on_listening(sender.address)
+        loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
+        return loop.run()
+
+
+class _Loop:
+    """The state of one run."""
+
+    def __init__(
+        self,
+        sender: Sender,
+        batcher: Batcher,
+        begin: RunBegan,
+        wire: WireConfig,
+        pacing: PacingConfig,
+        clock: Callable[[], float],
+        stop: StopFlag,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> None:
+        self._sender = sender
+        self._batcher = batcher
+        self._begin = begin
+        self._is_realtime = wire.mode == "realtime"
+        self._max_delay_s = wire.max_delay_ms / 1000
+        self._pacing = pacing
+        self._clock = clock
+        self._stop = stop
+        self._on_progress = on_progress
+        self._ledger = ProducerLedger()
+        self._held: Piece | None = None
+        self._busy: Piece | None = None
+        self._condition: Condition | None = None
+        self._text = ""
+        self._error: InputError | None = None
+        self._n_rewinds = 0
+        self._began_s = self._last_progress_s = clock()
+        self._live = LiveTime(self._began_s)
+        self._start_pacer()
+
+    def _start_pacer(self) -> None:
+        self._pacer = make_pacer(self._pacing)
+        self._pacer_start_s = self._clock()
+        self._pacer_first_event = self._batcher.next_event
+        self._waiting_since_s: float | None = None
+
+    # --- the loop --------------------------------------------------------------------------
+
+    def run(self) -> ProducerReport:
+        if not self._wait_for_consumer():
+            return self._report("INTERRUPTED")
+        while not self._is_over():
+            self._sender.poll(0.0)
+            self._tell_progress()
+            if self._sender.rewind_to is not None:
+                self._go_back()
+            elif self._condition is not None:
+                self._sender.poll(WAIT_S)
+            elif self._stop.requested:
+                self._finish("INTERRUPTED", "the producer was stopped")
+            elif self._held is not None:
+                self._dispatch(self._held)
+            else:
+                self._advance()
+        return self._report(self._condition or "INTERRUPTED")
+
+    def _wait_for_consumer(self) -> bool:
+        """Returns whether a consumer came before a stop was requested; starts the clocks."""
+        while not self._sender.is_connected:
+            if self._stop.requested:
+                return False
+            self._sender.poll(WAIT_S)
+        self._began_s = self._clock()
+        self._live = LiveTime(self._began_s)
+        self._start_pacer()
+        return True
+
+    def _is_over(self) -> bool:
+        if self._condition is None or self._sender.rewind_to is not None:
+            return False
+        return self._sender.is_acknowledged or (self._stop.requested and not self._sender.is_alive)
+
+    def _advance(self) -> None:
+        """Takes the next piece that is due and sends it, or waits for one."""
+        now = self._clock()
+        limit = NO_LIMIT
+        if self._pacing.arrivals != "asap":
+            limit = self._pacer_first_event + self._pacer.due(now - self._pacer_start_s)
+        try:
+            piece = self._batcher.next(limit, flush=self._has_waited(now, limit))
+        except InputError as error:
+            log.error("the source failed at event %d: %s", self._batcher.next_event, error)
+            self._error = error
+            self._finish("ABORTED", f"at event {self._batcher.next_event}: {error}")
+            return
+        if piece is not None:
+            self._waiting_since_s = None
+            self._dispatch(piece)
+        elif self._batcher.is_exhausted:
+            self._finish("GOOD", "")
+        else:
+            self._sender.poll(TICK_S)
+
+    def _has_waited(self, now: float, limit: int) -> bool:
+        """Returns whether an event that is due has waited for the rest of its batch too long."""
+        if limit <= self._batcher.next_event:
+            self._waiting_since_s = None
+            return False
+        if self._waiting_since_s is None:
+            self._waiting_since_s = now
+        return now - self._waiting_since_s >= self._max_delay_s
+
+    # --- sending ---------------------------------------------------------------------------
+
+    def _dispatch(self, piece: Piece) -> None:
+        """Sends a piece, drops it for want of credit (realtime) or holds it (lossless)."""
+        self._held = None
+        if piece.batch is None:
+            self._flush_busy()
+            self._gap(piece)
+        elif self._sender.has_credit:
+            self._flush_busy()
+            self._sender.send(piece.batch, piece.truth if self._sender.wants_truth else None)
+            self._ledger.sent(piece.first_event, piece.end_event)
+            self._live.advance(self._clock(), dead=False)
+        elif self._is_realtime:
+            self._drop(piece)
+        else:
+            self._held = piece
+            self._sender.poll(WAIT_S)
+            return
+        if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
+            self._close_lumisection(piece.lumisection)
+
+    def _gap(self, piece: Piece) -> None:
+        if piece.reason is not None:
+            self._sender.gap(piece.first_event, piece.end_event, piece.reason, piece.lumisection)
+            self._ledger.gap(piece.first_event, piece.end_event, piece.reason)
+
+    def _drop(self, piece: Piece) -> None:
+        """Adds a piece to the dead stretch, which is told as one when it is over."""
+        self._live.advance(self._clock(), dead=True)
+        first = piece.first_event if self._busy is None else self._busy.first_event
+        self._busy = Piece(first, piece.end_event, piece.lumisection, reason="busy")
+
+    def _flush_busy(self) -> None:
+        if self._busy is not None:
+            self._gap(self._busy)
+            self._busy = None
+
+    def _close_lumisection(self, lumisection: int) -> None:
+        self._flush_busy()
+        live_ns, dead_ns = self._live.take_ns()
+        counts = self._ledger.close(lumisection, live_ns=live_ns, dead_ns=dead_ns)
+        self._sender.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
+
+    def _finish(self, condition: Condition, text: str) -> None:
+        self._held = None
+        self._flush_busy()
+        self._live.advance(self._clock(), dead=False)
+        if self._ledger.open_counts.generated:
+            self._close_lumisection(self._batcher.lumisection_of(self._ledger.next_event - 1))
+        live_ns, dead_ns = self._live.totals_ns
+        self._sender.end_run(
+            condition, self._ledger.totals, live_ns=live_ns, dead_ns=dead_ns, text=text
+        )
+        self._condition = condition
+        self._text = text
+        log.info("end of run: %s after %d events", condition, self._ledger.next_event)
+
+    def _go_back(self) -> None:
+        """Moves the stream to where the consumer stands."""
+        position = self._sender.rewind_to
+        if position is None:
+            return
+        log.warning("going back from event %d to %d", self._ledger.next_event, position.next_event)
+        self._n_rewinds += 1
+        self._condition = None
+        self._held = self._busy = None
+        self._ledger.rewind(position, self._batcher.lumisection_of(position.closed_event))
+        self._sender.rewound()
+        try:
+            self._batcher.seek(position.next_event)
+        except InputError as error:
+            self._error = error
+            self._finish("ABORTED", f"at event {position.next_event}: {error}")
+            return
+        self._start_pacer()
+        if self._ledger.open_counts.generated:
+            lumisection = self._batcher.lumisection_of(position.closed_event)
+            if self._batcher.lumisection_of(position.next_event) != lumisection:
+                self._close_lumisection(lumisection)
+
+    # --- reporting -------------------------------------------------------------------------
+
+    def _tell_progress(self) -> None:
+        now = self._clock()
+        if self._on_progress is None or now - self._last_progress_s < PROGRESS_S:
+            return
+        self._last_progress_s = now
+        _, n_trained = self._sender.progress
+        self._on_progress(
+            Progress(
+                next_event=self._batcher.next_event,
+                n_events=self._begin.n_events,
+                counts=self._ledger.totals,
+                n_trained=n_trained,
+                elapsed_s=now - self._began_s,
+            )
+        )
+
+    def _report(self, condition: Condition) -> ProducerReport:
+        live_ns, dead_ns = self._live.totals_ns
+        return ProducerReport(
+            ledger=self._ledger,
+            condition=condition,
+            text=self._text,
+            error=self._error,
+            epoch=self._begin.epoch,
+            is_acknowledged=self._sender.is_acknowledged,
+            elapsed_s=self._clock() - self._began_s,
+            live_s=live_ns / 1e9,
+            dead_s=dead_ns / 1e9,
+            n_rewinds=self._n_rewinds,
+        )
