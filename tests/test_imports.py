@@ -13,6 +13,7 @@ LIBRARIES = {
     "streams": {"numpy", "msgpack", "msgspec", "zmq", "xxhash"},
     "replay": {
         "awkward",
+        "cramjam",
         "fastjet",
         "h5py",
         "hdf5plugin",
@@ -37,6 +38,7 @@ LIBRARIES = {
         "sklearn",
         "threadpoolctl",
         "torch",
+        "triton",
         "typer",
     },
 }
@@ -50,6 +52,7 @@ ONLY_IN = {
     "msgspec": {"streams/codec.py", "streams/messages.py"},
     "msgpack": {"streams/codec.py"},
     "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
+    "triton": {"onlineflows/flows/gpu/kernels.py"},
     "typer": {"onlineflows/cli/main.py"},
 }
 """Libraries that stay behind one border."""
