@@ -58,5 +58,5 @@ def soft_clamp(raw: Tensor, log_range: float) -> tuple[Tensor, Tensor]:
 
     The derivative is the factor squared.
     """
-    factor = raw.abs().mul(1 / log_range).add(1).reciprocal()
+    factor = raw.abs().mul_(1 / log_range).add_(1).reciprocal_()
     return raw * factor, factor

@@ -134,7 +134,10 @@ def run_back(layers: Layers, seen: Activations, on_outputs: Tensor, into: Layers
 
 def _through_relu(gradient: Tensor, value: Tensor) -> Tensor:
     """Returns the gradient where the unit was active, zero elsewhere."""
-    return torch.where(value > 0, gradient, 0.0)
+    # The operation behind relu's own derivative: one sweep, where a comparison and a choice take
+    # two and ten times as long.
+    through: Tensor = torch.ops.aten.threshold_backward(gradient, value, 0)
+    return through
 
 
 def _size(shape: tuple[int, ...]) -> int:

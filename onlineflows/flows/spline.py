@@ -35,6 +35,8 @@ class _Bin:
 
     Args:
         number: its number, int64, shape (t, 1, n).
+        above: for all bins but the last, 1 where the value lies above the bin, else 0; shape
+            (t, K - 1, n).
         corner: its lower left corner (x0, y0), shape (t, 2, n).
         size: its width and height, shape (t, 2, n).
         slope: the derivatives at its two knots, shape (t, 2, n).
@@ -42,6 +44,7 @@ class _Bin:
     """
 
     number: Tensor
+    above: Tensor
     corner: Tensor
     size: Tensor
     slope: Tensor
@@ -123,20 +126,19 @@ class SplinePoint:
         """
         bins, chosen = self.bins, self.bin
         targets, _, count, events = bins.size.shape
-        where = chosen.number[:, None]
+        where = chosen.number[:, None].expand(-1, 2, -1, -1)
         total = bins.upper[:, :, -1]
-        own = bins.size.gather(2, where.expand(-1, 2, -1, -1))
-        below = bins.upper.gather(2, where.expand(-1, 2, -1, -1)) - own
+        own = bins.size.gather(2, where)
+        below = bins.upper.gather(2, where) - own
         mean = (on_corner * below.squeeze(2) + on_size * own.squeeze(2)) / total
-        at_bin = ((on_size - mean) * bins.unit)[:, :, None]
-        at_lower = ((on_corner - mean) * bins.unit)[:, :, None]
-        at_upper = (-mean * bins.unit)[:, :, None]
-
-        rows = at_bin.new_empty(targets, 3 * count + 1, events)
+        corner, size, rest = (
+            (g * bins.unit)[:, :, None] for g in (on_corner, on_size - mean, -mean)
+        )
+        rows = mean.new_empty(targets, 3 * count + 1, events)
         on_bins = rows[:, : 2 * count].view(targets, 2, count, events)
-        numbers = torch.arange(count, device=rows.device)[:, None]
-        torch.where(numbers < where, at_lower, at_upper, out=on_bins)
-        on_bins.scatter_(2, where.expand(-1, 2, -1, -1), at_bin)
+        torch.addcmul(rest, corner, chosen.above[:, None], out=on_bins[:, :, :-1])
+        on_bins[:, :, -1:] = rest
+        on_bins.scatter_(2, where, size)
         on_bins.mul_(bins.size).mul_(bins.clamp).mul_(bins.clamp)
 
         knots = torch.cat((chosen.number, chosen.number + 1), 1)
@@ -227,10 +229,13 @@ class Spline:
     def _find(self, rows: Tensor, bins: _Bins, value: Tensor, *, axis: int) -> _Bin:
         """Returns the bin of each value along the axis of x (0) or of y (1)."""
         level = (value + self.bound) / bins.unit[:, axis]
-        number = (bins.upper[:, axis, :-1] < level[:, None]).sum(1, keepdim=True)
+        inner = bins.upper[:, axis, :-1].detach()
+        # Written as numbers at once: sums of booleans are slow.
+        above = torch.lt(inner, level.detach()[:, None], out=torch.empty_like(inner))
+        number = above.sum(1, keepdim=True).to(torch.int64)
         where = number[:, None].expand(-1, 2, -1, -1)
         size = bins.size.gather(2, where).squeeze(2)
         corner = (bins.upper.gather(2, where).squeeze(2) - size) * bins.unit - self.bound
         knots = torch.cat((number, number + 1), 1)
         log_slope, clamp = soft_clamp(rows[:, 2 * self.bins :].gather(1, knots), -LOG_MIN_SLOPE)
-        return _Bin(number, corner, size * bins.unit, log_slope.exp(), clamp)
+        return _Bin(number, above, corner, size * bins.unit, log_slope.exp(), clamp)
