@@ -67,6 +67,8 @@ class Config:
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     validate: ValidateConfig = field(default_factory=ValidateConfig)
+    evaluation: Annotated[SourceConfig, Field(discriminator="type")] | None = None
+    """Truth-labelled events that validation tests on; the stand-in has its own."""
 
     @property
     def learner(self) -> LearnerConfig:

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from onlineflows.errors import ConfigError
 
@@ -19,6 +19,17 @@ class RunDirectory:
     """
 
     path: Path
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """Returns the run directory that a path means: itself, or the one that a snapshot in it
+        belongs to; None for a snapshot elsewhere.
+        """
+        for folder in (path, *path.resolve().parents[:2]):
+            directory = cls(folder)
+            if directory.config.is_file():
+                return directory
+        return None
 
     @property
     def ledger(self) -> Path:

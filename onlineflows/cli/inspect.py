@@ -1,0 +1,126 @@
+"""`onlineflows inspect`: what a snapshot holds, and its one-page figure."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from onlineflows.cli.events import collected, open_events
+from onlineflows.cli.exits import DONE
+from onlineflows.cli.output import Output
+from onlineflows.cli.progress import progress
+from onlineflows.errors import ConfigError
+from onlineflows.offline.distributions import TwoSamples
+from onlineflows.offline.inspection import History, inspect_figure
+from onlineflows.online.snapshot import (
+    Manifest,
+    Snapshot,
+    find_snapshot,
+    read_snapshot,
+    snapshot_nbytes,
+)
+
+FIGURE_EVENTS = 500_000
+"""Events drawn for a figure; of a reference as many are read at most."""
+
+
+def inspect(
+    snapshot: Path,
+    output: Output,
+    *,
+    data: Path | None,
+    figure: Path | None,
+    overrides: Sequence[str],
+) -> int:
+    """Prints what a snapshot says of itself and draws it; returns the exit code."""
+    path = find_snapshot(snapshot)
+    read = read_snapshot(path)
+    if data is not None and figure is None:
+        raise ConfigError("--data: expected a --figure to draw the comparison into; got none")
+    if figure is not None:
+        reference = None
+        if data is not None:
+            reference = collected(open_events(data, read.schema, overrides), FIGURE_EVENTS).x
+        _draw(path, read, figure, reference, output)
+    document = _document(path, read) | {"figure": figure}
+    output.result(document, _text(path, read, figure))
+    return DONE
+
+
+def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
+    """Returns what is worth knowing of a snapshot, ready to print."""
+    manifest = snapshot.manifest
+    spec = snapshot.flow_spec
+    skipped = sum(manifest.ledger.get("skipped", {}).values())
+    history = manifest.history["points"]
+    flow = manifest.flow
+    bins = f", {flow.bins} bins" if flow.transform == "spline" else ""
+    kind = f"{flow.family} {flow.transform}"
+    return {
+        "run": f"{manifest.run_name}, run {manifest.run} ({manifest.ledger.get('mode', '')})",
+        "written": f"{manifest.created_utc}{'' if manifest.final else ' (run not ended)'}",
+        "features": ", ".join(snapshot.schema.names),
+        "flow": f"{kind}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}",
+        "parameters": f"{spec.n_parameters:,} float32",
+        "size": f"{snapshot_nbytes(path):,} bytes",
+        "events seen": f"{manifest.n_seen:,}",
+        "trained": f"{manifest.n_trained:,} ({manifest.n_uses:,} uses, {manifest.n_steps:,} steps)",
+        "skipped, lost": f"{skipped:,}, {manifest.ledger.get('lost', 0):,}",
+        "time learning": f"{manifest.train_seconds:,.1f} s",
+        "newest NLL": f"{history[-1][1]:.4f} nats per event" if history else "none yet",
+        "drift alarms": str(manifest.drift.get("n_alarms", 0)),
+        "condition": "; ".join(manifest.tainted) or "good",
+    }
+
+
+def history_of(manifest: Manifest) -> History:
+    """Returns the NLL over time as figures take it."""
+    points = np.array(manifest.history["points"], dtype=float).reshape(-1, 3)
+    alarms = tuple(int(row[0]) for row in manifest.drift.get("alarms", ()))
+    return History(points[:, 0], points[:, 1], alarms)
+
+
+def _draw(
+    path: Path,
+    snapshot: Snapshot,
+    figure: Path,
+    reference: NDArray[np.float32] | None,
+    output: Output,
+) -> None:
+    if figure.suffix not in (".png", ".pdf"):
+        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {figure.name}")
+    with progress("drawing", quiet=output.quiet):
+        samples = snapshot.density().sample(FIGURE_EVENTS, seed=1)
+        page = inspect_figure(
+            facts(path, snapshot),
+            TwoSamples(snapshot.schema, samples, reference),
+            history_of(snapshot.manifest),
+        )
+        page.savefig(figure)
+
+
+def _document(path: Path, snapshot: Snapshot) -> dict[str, Any]:
+    manifest = snapshot.manifest
+    return {
+        "snapshot": path,
+        "snapshot_nbytes": snapshot_nbytes(path),
+        "n_parameters": snapshot.flow_spec.n_parameters,
+        "manifest": asdict(manifest),
+    }
+
+
+def _text(path: Path, snapshot: Snapshot, figure: Path | None) -> str:
+    table = Table(title=str(path), title_justify="left", show_header=False, box=None)
+    for name, value in facts(path, snapshot).items():
+        table.add_row(name, value)
+    if figure is not None:
+        table.add_row("figure", str(figure))
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(table)
+    return captured.get().rstrip()

@@ -1,0 +1,65 @@
+"""`onlineflows score`: a snapshot's log density of the events in a file."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onlineflows.cli.events import good_events, open_events
+from onlineflows.cli.exits import DONE
+from onlineflows.cli.output import Output
+from onlineflows.cli.progress import progress
+from onlineflows.errors import DataError
+from onlineflows.online.snapshot import read_snapshot
+
+
+def score(
+    snapshot: Path, data: Path, output: Output, *, target: Path | None, overrides: Sequence[str]
+) -> int:
+    """Evaluates log p(x) for every good event, in nats; returns the exit code."""
+    density = read_snapshot(snapshot).density()
+    parts: list[NDArray[np.float64]] = []
+    n_done = 0
+    with (
+        closing(open_events(data, density.schema, overrides)) as source,
+        progress("scored", source.n_events, quiet=output.quiet) as track,
+    ):
+        for chunk in good_events(source):
+            parts.append(density.log_prob(chunk.x))
+            n_done += len(chunk.x)
+            track(n_done)
+    log_prob = np.concatenate(parts)
+    if not len(log_prob):
+        raise DataError(f"{data}: expected events to score; got none")
+    if target is not None:
+        with target.open("wb") as file:
+            np.save(file, log_prob)
+    document = _summary(log_prob) | {"file": data, "output": target}
+    output.result(document, _text(document))
+    return DONE
+
+
+def _summary(log_prob: NDArray[np.float64]) -> dict[str, Any]:
+    inside = log_prob[np.isfinite(log_prob)]
+    n = len(inside)
+    return {
+        "n_events": len(log_prob),
+        "n_outside_support": len(log_prob) - n,
+        "mean_log_prob": float(inside.mean()) if n else None,
+        "mean_log_prob_error": float(inside.std(ddof=1) / np.sqrt(n)) if n > 1 else None,
+    }
+
+
+def _text(document: dict[str, Any]) -> str:
+    lines = [f"{document['file']}: {document['n_events']:,} events"]
+    if document["mean_log_prob"] is not None:
+        error = document["mean_log_prob_error"] or 0.0
+        lines.append(f"mean log p = {document['mean_log_prob']:.4f} ± {error:.4f} nats per event")
+    if document["n_outside_support"]:
+        lines.append(f"{document['n_outside_support']:,} outside the support (log p = -inf)")
+    if document["output"] is not None:
+        lines.append(f"log p of each event: {document['output']}")
+    return "\n".join(lines)

@@ -1,0 +1,162 @@
+"""`onlineflows validate`: does the compressed data set find what the data would have found?"""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from onlineflows.cli.config import Config
+from onlineflows.cli.events import collected, configured
+from onlineflows.cli.exits import DONE
+from onlineflows.cli.inspect import facts, history_of
+from onlineflows.cli.output import Output
+from onlineflows.cli.progress import progress
+from onlineflows.errors import ConfigError, DataError
+from onlineflows.offline.cwola import Evaluation
+from onlineflows.offline.distance import Distance, nats_to_truth
+from onlineflows.offline.distributions import TwoSamples
+from onlineflows.offline.regions import Regions
+from onlineflows.offline.report import (
+    RunFacts,
+    build_report,
+    summary_rows,
+    validation_figures,
+    write_report,
+)
+from onlineflows.offline.validate import Inputs, compare
+from onlineflows.online.rundir import RunDirectory
+from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
+from replay.settings import StandinConfig
+from replay.sources import open_source
+from replay.sources.standin_density import StandinDensity
+
+DISTANCE_EVENTS = 200_000
+"""Held-out events of the distance to the truth."""
+
+
+def validate(
+    snapshot: Path,
+    output: Output,
+    *,
+    data: Path | None,
+    target: Path | None,
+    overrides: Sequence[str],
+) -> int:
+    """Compares CWoLa on data and on samples, writes the report; returns the exit code."""
+    path = find_snapshot(snapshot)
+    read = read_snapshot(path)
+    config = configured(snapshot, data, overrides)
+    folder = _report_folder(path, target)
+    with progress("validating", quiet=output.quiet) as track:
+        inputs = _inputs(path, read, config)
+        comparison = compare(
+            inputs,
+            config.validate,
+            clock=time.perf_counter,
+            progress=lambda _, done, total: track(done, total=total),
+        )
+        report = build_report(
+            comparison,
+            _run_facts(path, read),
+            config.validate,
+            distance=_distance(read, config),
+        )
+        regions = Regions(config.validate.signal_region, config.validate.sidebands)
+        samples = TwoSamples(read.schema, inputs.samples, inputs.data)
+        figures = validation_figures(comparison, samples, history_of(read.manifest), regions)
+        page = write_report(folder, report, comparison, figures)
+    output.result(report, _text(report, page))
+    return DONE
+
+
+def _report_folder(path: Path, target: Path | None) -> Path:
+    directory = RunDirectory.of(path)
+    if target is not None:
+        return target
+    if directory is None:
+        raise ConfigError(f"{path}: expected a snapshot inside a run directory, or --output FOLDER")
+    return directory.report
+
+
+def _inputs(path: Path, snapshot: Snapshot, config: Config) -> Inputs:
+    """The events that the snapshot has seen, as many of its own, and labelled ones to test on."""
+    evaluation = _evaluation(config)
+    source = open_source(config.source)
+    snapshot.schema.require_equal(source.schema, where="the configured source")
+    data = collected(source, snapshot.manifest.stream["n_events"] or snapshot.manifest.n_seen).x
+    n_samples = config.validate.n_samples or len(data)
+    samples = snapshot.density().sample(n_samples, seed=config.validate.seed)
+    return Inputs(data, samples, evaluation, snapshot_nbytes(path))
+
+
+def _evaluation(config: Config) -> Evaluation:
+    settings = config.validate
+    if config.evaluation is not None:
+        events = collected(open_source(config.evaluation))
+        if events.label is None:
+            raise DataError("[evaluation]: expected events with truth labels; got none")
+        return Evaluation(events.x, events.label)
+    if not isinstance(config.source, StandinConfig):
+        raise ConfigError(
+            "expected an [evaluation] section with truth-labelled events that were not trained "
+            "on (a source like [source], say other rows of the same file); got none"
+        )
+    truth = StandinDensity()
+    x, label = truth.sample(settings.test_background, settings.test_signal, seed=settings.seed)
+    inside = Regions(settings.signal_region, settings.sidebands).in_signal_region(x[:, 0])
+    optimum: NDArray[np.float64] = np.full(len(x), -np.inf)
+    optimum[inside] = truth.optimal_score(x[inside], settings.signal_region)
+    return Evaluation(x, label, optimum)
+
+
+def _distance(snapshot: Snapshot, config: Config) -> Distance | None:
+    """The distance to the truth, where that is known: on the stand-in."""
+    if not isinstance(config.source, StandinConfig):
+        return None
+    fraction = config.source.signal_fraction
+    n_signal = round(fraction * DISTANCE_EVENTS)
+    truth = StandinDensity()
+    x, _ = truth.sample(DISTANCE_EVENTS - n_signal, n_signal, seed=config.validate.seed + 1)
+    return nats_to_truth(truth.log_prob(x, fraction), snapshot.density().log_prob(x))
+
+
+def _run_facts(path: Path, snapshot: Snapshot) -> RunFacts:
+    manifest = snapshot.manifest
+    return RunFacts(
+        name=manifest.run_name,
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        snapshot_nbytes=snapshot_nbytes(path),
+        events_seen=manifest.n_seen,
+        event_nbytes=snapshot.schema.event_nbytes,
+        facts=facts(path, snapshot),
+    )
+
+
+def _text(report: dict[str, Any], page: Path) -> str:
+    table = Table(title="CWoLa, tested on truth-labelled events", title_justify="left")
+    for name in ("trained on", "max SIC", "AUC", "events"):
+        table.add_column(name, justify="left" if name == "trained on" else "right")
+    for row in summary_rows(report):
+        table.add_row(*dataclasses.astuple(row))
+    console = Console(width=100)
+    with console.capture() as captured:
+        console.print(table)
+        kept = report["snapshot_nbytes"] / (report["events_seen"] * report["event_nbytes"])
+        console.print(
+            f"snapshot: {report['snapshot_nbytes']:,} bytes for {report['events_seen']:,} events "
+            f"({kept:.2%} of their size)"
+        )
+        if report["nats_to_truth"] is not None:
+            console.print(
+                f"distance to the true density: {report['nats_to_truth']:.4f} ± "
+                f"{report['nats_to_truth_error']:.4f} nats per event"
+            )
+        console.print(f"report: {page}", soft_wrap=True)
+    return captured.get().rstrip()
