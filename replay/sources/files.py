@@ -4,84 +4,16 @@ import contextlib
 import glob
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from replay.settings import SelectionConfig
+from replay.sources.pool import PooledReader, ReaderPool
+from replay.sources.reader import Reader, Rows
 from replay.sources.selection import Block, RowOrder, Thinning
 from streams import Events, EventSchema, InputError, SourceFile
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Rows:
-    """Some rows of a file as events.
-
-    Args:
-        x: features, shape (n, d), float32, in the schema's units.
-        status: one `streams.Status` per row, shape (n,), uint8.
-        label: truth, shape (n,), uint8; None where the file has none.
-    """
-
-    x: NDArray[np.float32]
-    status: NDArray[np.uint8]
-    label: NDArray[np.uint8] | None = None
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-
-class Reader(Protocol):
-    """One open file of some format. Rows are counted from 0."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-        ...
-
-    @property
-    def schema(self) -> EventSchema:
-        """What a row is turned into."""
-        ...
-
-    @property
-    def n_rows(self) -> int:
-        """Rows in the file."""
-        ...
-
-    @property
-    def has_label(self) -> bool:
-        """Whether the file holds truth labels."""
-        ...
-
-    @property
-    def block_rows(self) -> int:
-        """Rows that are best read at once: this bounds the memory."""
-        ...
-
-    @property
-    def shuffle_rows(self) -> int:
-        """Rows to hold in memory for shuffling; less where a row costs much time."""
-        ...
-
-    def read_rows(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> Rows:
-        """Returns rows start to stop, or those of them that a mask of shape (n,) keeps.
-
-        Raises:
-            InputError: the file is damaged there.
-        """
-        ...
-
-    def read_labels(self, start: int, stop: int) -> NDArray[np.uint8]:
-        """Returns the truth labels alone, shape (stop - start,)."""
-        ...
-
-    def close(self) -> None:
-        """Closes the file; safe to call twice."""
-        ...
 
 
 class FileSource:
@@ -199,12 +131,10 @@ def open_files(
     Raises:
         InputError: a file is missing or can't be used; files opened before it are closed.
     """
-    readers: list[Reader] = []
+    pool = ReaderPool(open_one)
     with contextlib.ExitStack() as opened:
-        for path in find_files(paths):
-            readers.append(open_one(path))
-            opened.callback(readers[-1].close)
-        source = FileSource(readers, selection)
+        opened.callback(pool.close)
+        source = FileSource([PooledReader(path, pool) for path in find_files(paths)], selection)
         opened.pop_all()  # from here on the source closes them
     return source
 
@@ -232,23 +162,6 @@ def find_files(paths: Sequence[str] | str) -> tuple[Path, ...]:
         if not file.is_file():
             raise InputError(f"expected a file; got the folder {str(file)!r}; name its files")
     return tuple(found)
-
-
-def labels_from(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
-    """Returns truth labels as 0 and 1.
-
-    Args:
-        values: what the file holds, shape (n,).
-        where: the file and column, for the message.
-
-    Raises:
-        InputError: a value is neither 0 nor 1.
-    """
-    labels = np.asarray(values)
-    wrong = (labels != 0) & (labels != 1)
-    if wrong.any():
-        raise InputError(f"expected labels 0 or 1; got {labels[wrong][0]}; in {where}")
-    return labels.astype(np.uint8)
 
 
 def _require_alike(readers: Sequence[Reader]) -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from replay.observables import Jets, dijet_observables
 from replay.settings import LhcoFeaturesConfig
-from replay.sources.files import FileSource, Rows, labels_from, open_files
+from replay.sources.files import FileSource, open_files
+from replay.sources.reader import Rows, labels_from
 from streams import LHCO, EventSchema, InputError, Status
 from streams.errors import nearest
 
@@ -121,7 +122,7 @@ class PandasFixed:
 
 
 class FeatureReader:
-    """One feature file as a `replay.sources.files.Reader`.
+    """One feature file as a `replay.sources.reader.Reader`.
 
     The columns are found by name; columns that are merely numbered 0 to 13 or 14 (as other
     versions of pandas wrote them) by position. A file that holds the five observables of

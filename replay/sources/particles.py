@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from replay.observables import Jets, dijet_observables
 from replay.reconstruct import N_COLUMNS, Particles, dijet_features, load_fastjet
 from replay.settings import LhcoParticlesConfig
-from replay.sources.files import FileSource, Rows, labels_from, open_files
+from replay.sources.files import FileSource, open_files
 from replay.sources.hdf5 import PandasFixed
+from replay.sources.reader import Rows, labels_from
 from streams import LHCO, EventSchema, InputError, Status
 
 MAX_PARTICLES = 700
@@ -21,7 +22,7 @@ N_VALUES = 3 * MAX_PARTICLES
 
 
 class ParticleReader:
-    """One particle file as a `replay.sources.files.Reader`.
+    """One particle file as a `replay.sources.reader.Reader`.
 
     An event without particles, or with values that aren't finite or a negative pT, is
     BAD_INPUT; one without two jets, or whose leading jet is too soft, isn't selected.

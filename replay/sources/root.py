@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from replay.observables import Jets, dijet_observables
 from replay.settings import RootConfig
 from replay.sources.expressions import Column, Expression
-from replay.sources.files import FileSource, Rows, labels_from, open_files
+from replay.sources.files import FileSource, open_files
+from replay.sources.reader import Rows, labels_from
 from streams import LHCO, EventSchema, Feature, InputError, Status
 from streams.errors import nearest
 
@@ -58,9 +59,14 @@ class Tree:
         self.path = path
         self._where = f"{path}, tree {name!r}"
         try:
-            # A dict keeps colons in file names from being read as "file:tree"; memory mapping
-            # needs no threads of its own.
-            self._file = uproot.open({str(path): None}, handler=uproot.MemmapSource)
+            # A dict keeps colons in file names from being read as "file:tree". Plain reads, in
+            # this thread: a memory map would make the resident size grow with the file.
+            self._file = uproot.open(
+                {str(path): None},
+                handler=uproot.MultithreadedFileSource,
+                use_threads=False,
+                num_workers=1,
+            )
         except UNREADABLE as error:
             raise InputError(
                 f"expected a ROOT file; got {_first_line(error)}; at {path}; is it complete?"
@@ -109,14 +115,22 @@ class Tree:
                 )
 
     def cluster_rows(self, branches: Iterable[str]) -> int:
-        """Returns how many rows are compressed together at most in any of some branches."""
-        summaries = getattr(self._tree, "cluster_summaries", None)
-        if summaries is not None:
-            return max((int(cluster.num_entries) for cluster in summaries), default=1)
-        sizes = [
-            int(np.diff(self._tree[self._keys[branch]].entry_offsets).max(initial=1))
-            for branch in branches
-        ]
+        """Returns how many rows are compressed together at most in any of some branches.
+
+        Raises:
+            InputError: the tree's tables are damaged.
+        """
+        try:
+            summaries = getattr(self._tree, "cluster_summaries", None)
+            if summaries is not None:
+                sizes = [int(cluster.num_entries) for cluster in summaries]
+            else:
+                offsets = [self._tree[self._keys[name]].entry_offsets for name in branches]
+                sizes = [int(np.diff(o).max(initial=1)) for o in offsets]
+        except UNREADABLE as error:
+            raise InputError(
+                f"expected a readable TTree or RNTuple; got {_first_line(error)}; at {self._where}"
+            ) from error
         return max(sizes, default=1)
 
     def read(self, branches: Iterable[str], start: int, stop: int) -> dict[str, Column]:
@@ -137,6 +151,11 @@ class Tree:
                     f"{_first_line(error)}; at {self._where}"
                 ) from error
             columns[branch] = self._as_numbers(array, branch)
+            if len(columns[branch]) != stop - start:
+                raise InputError(
+                    f"expected {stop - start} rows; got {len(columns[branch])}; in branch "
+                    f"{branch!r} of {self._where}"
+                )
         return columns
 
     def _as_numbers(self, array: Any, branch: str) -> Column:
@@ -145,7 +164,13 @@ class Tree:
             # int and bool become float64: unsigned counters would wrap when subtracted.
             return ak.to_numpy(array).astype(np.float64)
         if is_numeric and array.ndim == 2:
-            return ak.values_astype(ak.from_regular(array), np.float64)
+            lists = ak.values_astype(ak.from_regular(array), np.float64)
+            if not ak.is_valid(lists):
+                raise InputError(
+                    f"expected lists of zero or more elements; got {ak.validity_error(lists)}; in "
+                    f"branch {branch!r} of {self._where}; the file is damaged"
+                )
+            return lists
         raise InputError(
             f"expected numbers or lists of numbers; got {array.type}; in branch {branch!r} of "
             f"{self._where}"
@@ -157,7 +182,7 @@ class Tree:
 
 
 class RootReader:
-    """One ROOT file as a `replay.sources.files.Reader`.
+    """One ROOT file as a `replay.sources.reader.Reader`.
 
     Args:
         path: the file.
@@ -281,12 +306,18 @@ def leading_two(columns: dict[str, Column], prefix: str) -> tuple[Jets, Jets, ND
     Args:
         columns: lists ``<prefix>_pt`` and the other `DIJET_FIELDS`, in GeV and radians.
         prefix: the collection's name.
+
+    Raises:
+        InputError: the lists differ in length.
     """
-    pt = columns[f"{prefix}_pt"]
-    counts = ak.to_numpy(ak.num(pt)).astype(np.int64)
-    flat = np.stack(
-        [ak.to_numpy(ak.flatten(columns[f"{prefix}_{name}"])) for name in DIJET_FIELDS], axis=1
-    )
+    counts = ak.to_numpy(ak.num(columns[f"{prefix}_pt"])).astype(np.int64)
+    fields = [columns[f"{prefix}_{name}"] for name in DIJET_FIELDS]
+    if any(not np.array_equal(ak.to_numpy(ak.num(values)), counts) for values in fields):
+        raise InputError(
+            f"expected {prefix}_pt, _eta and the others to have equally many elements; got "
+            f"different numbers; in the collection {prefix!r}"
+        )
+    flat = np.stack([ak.to_numpy(ak.flatten(values)) for values in fields], axis=1)
     event = np.repeat(np.arange(len(counts)), counts)
     flat = flat[np.lexsort((-flat[:, 0], event))]  # by event, then by falling pT
     has_two: NDArray[np.bool_] = counts >= 2

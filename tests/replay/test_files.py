@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from replay.settings import SelectionConfig
-from replay.sources.files import FileSource, Rows, find_files
+from replay.sources.files import FileSource, find_files
+from replay.sources.reader import Rows
 from replay.sources.selection import ROW_ORDER, Thinning, permutation, random_bits, uniform
 from streams import EventSchema, Feature, InputError, SchemaError
 
