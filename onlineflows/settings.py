@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from onlineflows.errors import ConfigError
+from onlineflows.offline.regions import Regions
 
 Family = Literal["autoregressive", "coupling"]
 Transform = Literal["spline", "affine"]
@@ -95,11 +96,14 @@ class TrainerConfig:
         batch_size: events per gradient step.
         seed: seed of the initial weights and of the buffer's draws.
         threads: CPU threads of the learner; 0 lets torch choose.
+        device: "cpu", or "cuda" to take gradient steps on a GPU; worth it with batches of 8192
+            and more.
     """
 
     batch_size: int = 512
     seed: int = 1
     threads: int = 1
+    device: Literal["cpu", "cuda"] = "cpu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,27 @@ class ValidateConfig:
     test_signal: int = 30_000
     seed: int = 1
     threads: int = 1
+
+    def __post_init__(self) -> None:
+        least = {
+            "folds": 2,
+            "draws": 2,
+            "n_samples": 0,
+            "min_background": 1,
+            "test_background": 1,
+            "test_signal": 1,
+            "seed": 0,
+            "threads": 0,
+        }
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ConfigError(
+                    f"validate.{name}: expected at least {low}; got {getattr(self, name)}"
+                )
+        try:
+            Regions(self.signal_region, self.sidebands)
+        except ConfigError as error:
+            raise ConfigError(f"validate.{error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def nll_figure(history: History, *, caption: str = "") -> Figure:
         caption: what is shown, above the panel.
     """
     with styled():
-        figure = new_figure(6.8, 4.2)
+        figure = new_figure(6.8, 5.8)
         axes = figure.subplots()
         draw_history(axes, history)
         title(axes, caption)

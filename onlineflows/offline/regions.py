@@ -52,7 +52,7 @@ class Regions:
         for (left, a), (right, b) in itertools.pairwise(ordered):
             if b[0] < a[1]:
                 raise ConfigError(
-                    f"expected intervals that don't overlap; got {left} {a} and {right} {b}"
+                    f"{right}: expected intervals that don't overlap; got {b} and {left} {a}"
                 )
 
     def in_signal_region(self, m: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:

@@ -140,11 +140,11 @@ def validation_figures(
         "sic": sic_figure(comparison.curves, caption=tested),
         "roc": roc_figure(comparison.curves, caption=tested),
         "spectrum": spectrum_figure(samples, regions),
-        "marginals": marginals_figure(samples),
-        "correlations": correlations_figure(samples),
     }
     if len(history.nll) > 0:
         figures["nll"] = nll_figure(history)
+    figures["marginals"] = marginals_figure(samples)
+    figures["correlations"] = correlations_figure(samples)
     return figures
 
 

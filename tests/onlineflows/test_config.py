@@ -85,7 +85,7 @@ def test_infinite_supports_can_be_written(tmp_path: Path) -> None:
         ("wire.address=tcp://127.0.0.1:6000", "wire", "address", "tcp://127.0.0.1:6000"),
         ("wire.mode=realtime", "wire", "mode", "realtime"),
         ("wire.truth=true", "wire", "truth", True),
-        ("validate.signal_region=[3.0, 4.0]", "validate", "signal_region", (3.0, 4.0)),
+        ("validate.signal_region=[3.4, 3.6]", "validate", "signal_region", (3.4, 3.6)),
         ("run.name = spaced", "run", "name", "spaced"),
         ("run.name=a=b", "run", "name", "a=b"),
     ],
@@ -202,7 +202,7 @@ def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_configuration_survives_the_way_to_json_and_back() -> None:
-    config = load_config(None, ["flow.blocks=5", "validate.signal_region=[2.5, 3.5]"])
+    config = load_config(None, ["flow.blocks=5", "validate.signal_region=[3.4, 3.6]"])
     document = json.loads(json.dumps(to_dict(config)))
     assert parse(Config, document, where="the manifest") == config
 

@@ -5,6 +5,7 @@ import pytest
 
 from onlineflows.errors import ConfigError, DataError
 from onlineflows.offline.regions import Regions, select
+from onlineflows.settings import ValidateConfig
 
 REGIONS = Regions((3.3, 3.7), ((3.1, 3.3), (3.7, 3.9)))
 
@@ -85,3 +86,20 @@ def test_intervals_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         Regions(signal_region, sidebands)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"draws": 1}, r"validate\.draws: expected at least 2; got 1"),
+        ({"folds": 0}, r"validate\.folds: expected at least 2; got 0"),
+        ({"signal_region": (3.7, 3.3)}, r"validate\.signal_region: expected finite low < high"),
+        ({"sidebands": ()}, r"validate\.sidebands: expected at least one"),
+        ({"sidebands": ((3.0, 3.5),)}, r"validate\.signal_region: expected intervals that don't"),
+    ],
+)
+def test_settings_of_validation_that_make_no_sense_are_refused_by_name(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ValidateConfig(**changes)
