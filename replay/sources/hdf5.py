@@ -1,6 +1,5 @@
 """LHC Olympics feature files: pandas' fixed layout in HDF5, read with h5py in slices of rows."""
 
-import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from replay.observables import Jets, dijet_observables
 from replay.settings import LhcoFeaturesConfig
 from replay.sources.files import FileSource, open_files
-from replay.sources.reader import Rows, labels_from
+from replay.sources.reader import Rows, first_line, labels_from
 from streams import LHCO, EventSchema, InputError, Status
 from streams.errors import nearest
 
@@ -47,14 +46,14 @@ class PandasFixed:
             self._file = h5py.File(path, "r")
         except OSError as error:
             raise InputError(
-                f"expected an HDF5 file; got {_first_line(error)}; at {path}; is it complete?"
+                f"expected an HDF5 file; got {first_line(error)}; at {path}; is it complete?"
             ) from error
         try:
             self._open(key)
         except (OSError, KeyError, ValueError, RuntimeError) as error:
             self.close()
             raise InputError(
-                f"expected a frame in pandas' fixed layout; got {_first_line(error)}; "
+                f"expected a frame in pandas' fixed layout; got {first_line(error)}; "
                 f"at {self._where}"
             ) from error
         except InputError:
@@ -111,7 +110,7 @@ class PandasFixed:
                     table[:, targets] = values[start:stop][:, wanted]
         except (OSError, RuntimeError) as error:
             raise InputError(
-                f"expected readable rows {start} to {stop}; got {_first_line(error)}; at "
+                f"expected readable rows {start} to {stop}; got {first_line(error)}; at "
                 f"{self._where}; the file is damaged"
             ) from error
         return table
@@ -241,7 +240,3 @@ def _names(items: Any, where: str) -> list[str | int]:
             f"{getattr(items, 'dtype', 'group')}; at {where}; rename the columns"
         )
     return [name.decode() if isinstance(name, bytes) else int(name) for name in items[()]]
-
-
-def _first_line(error: BaseException) -> str:
-    return "".join(itertools.islice(str(error).splitlines() or [repr(error)], 1))

@@ -93,3 +93,9 @@ def labels_from(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:
     if wrong.any():
         raise InputError(f"expected labels 0 or 1; got {labels[wrong][0]}; in {where}")
     return labels.astype(np.uint8)
+
+
+def first_line(error: BaseException) -> str:
+    """Returns what an error of another library says, on one line, to be quoted in our own."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else repr(error)

@@ -9,7 +9,8 @@ import uproot
 
 from replay.observables import Jets, dijet_observables
 from replay.settings import RootConfig, RootFeatureConfig, SelectionConfig
-from replay.sources.root import RootReader, Tree, leading_two, open_root
+from replay.sources.root import RootReader, leading_two, open_root
+from replay.sources.tree import Tree
 from streams import LHCO, InputError, Status
 
 MET = RootFeatureConfig("met", "met", "GeV", 0.0, 1000.0)
