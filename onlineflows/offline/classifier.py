@@ -17,8 +17,8 @@ class TreesConfig:
     """Settings of the boosted trees.
 
     Args:
-        folds: models in the ensemble; each leaves one fold out of its training and stops where
-            the loss on that fold has been lowest.
+        folds: models in the ensemble; each leaves one fold out of its training and stops once
+            the loss on that fold no longer falls.
         max_iter: trees per model at most.
         learning_rate: shrinkage of each tree.
         patience: trees without improvement on the left-out fold before a model stops.

@@ -48,13 +48,13 @@ def test_there_is_one_model_for_each_fold_and_one_step_of_progress() -> None:
 
 
 def test_the_same_seed_gives_the_same_scores() -> None:
-    x, target = two_gaussians(500, seed=4)
+    x, target = two_gaussians(200, seed=4)
 
     np.testing.assert_array_equal(train(x, target).score(x), train(x, target).score(x))
 
 
 def test_another_seed_gives_other_scores() -> None:
-    x, target = two_gaussians(500, seed=4)
+    x, target = two_gaussians(200, seed=4)
 
     assert not np.array_equal(train(x, target).score(x), train(x, target, seed=2).score(x))
 
