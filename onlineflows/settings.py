@@ -96,8 +96,8 @@ class TrainerConfig:
         batch_size: events per gradient step.
         seed: seed of the initial weights and of the buffer's draws.
         threads: CPU threads of the learner; 0 lets torch choose.
-        device: "cpu", or "cuda" to take gradient steps on a GPU; worth it with batches of 8192
-            and more.
+        device: "cpu", or "cuda" to take gradient steps on a GPU; see docs/gpu.md for the batch
+            sizes that it wants.
     """
 
     batch_size: int = 512

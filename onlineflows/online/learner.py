@@ -15,9 +15,8 @@ from onlineflows.flows import flow_over, make_flow
 from onlineflows.online.buffer import make_buffer
 from onlineflows.online.checkpoint import Checkpoint
 from onlineflows.online.drift import Alarm, DriftMonitor
+from onlineflows.online.graphed import make_trainer
 from onlineflows.online.history import NllHistory
-from onlineflows.online.optimiser import make_optimiser
-from onlineflows.online.trainer import Trainer
 from onlineflows.preprocess import Preprocessing
 from onlineflows.settings import LearnerConfig
 from streams import EventSchema
@@ -66,7 +65,7 @@ class Learner:
         generator = torch.Generator().manual_seed(config.trainer.seed)
         flow = make_flow(config.flow, schema.n_features, generator=generator)
         self._spec = flow.spec
-        self._trainer = Trainer(flow, make_optimiser(config.optimiser, flow.theta))
+        self._trainer = make_trainer(config, flow)
         self._buffer = make_buffer(
             config.buffer,
             schema.n_features,

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -59,6 +60,23 @@ class Optimiser(ABC):
         return self._config.learning_rate * warmup
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleFreeScalars:
+    """What a schedule-free step multiplies with; the same for all of θ.
+
+    Args:
+        rate: γ.
+        share: c, the weight of the newest z in the average.
+        on_theta: γ (β1 (1 - c) - 1), the weight of u in the training point.
+        correction: root of the second moment's bias correction.
+    """
+
+    rate: float
+    share: float
+    on_theta: float
+    correction: float
+
+
 class ScheduleFreeAdamW(Optimiser):
     r"""Schedule-free AdamW (Defazio et al. 2024, 2405.15682, algorithm 1).
 
@@ -86,26 +104,33 @@ class ScheduleFreeAdamW(Optimiser):
     @torch.no_grad()
     def step(self, grad: Tensor) -> None:
         """Moves y, z and v on."""
+        now = self._advance()
+        # The root's bias correction is moved out of the vector into the scalars.
+        self._v.mul_(BETA_2).addcmul_(grad, grad, value=1 - BETA_2)
+        torch.sqrt(self._v, out=self._root).add_(EPSILON * now.correction)
+        if self._config.weight_decay:
+            decayed = self._theta * self._config.weight_decay
+            self._theta.lerp_(self._z, now.share).add_(decayed, alpha=now.on_theta)
+            self._z.sub_(decayed, alpha=now.rate)
+        else:
+            self._theta.lerp_(self._z, now.share)
+        self._theta.addcdiv_(grad, self._root, value=now.on_theta * now.correction)
+        self._z.addcdiv_(grad, self._root, value=-now.rate * now.correction)
+
+    def _advance(self) -> ScheduleFreeScalars:
+        """Moves the scalars to the coming step and returns its coefficients."""
         rate = self._rate()
         self._rate_max = max(self._rate_max, rate)
         weight = self._rate_max**2
         self._weight_sum += weight
         share = weight / self._weight_sum if self._weight_sum > 0 else 0.0
         self._n_steps += 1
-
-        # The root's bias correction is moved out of the vector into two scalars.
-        correction = math.sqrt(1 - BETA_2**self._n_steps)
-        self._v.mul_(BETA_2).addcmul_(grad, grad, value=1 - BETA_2)
-        torch.sqrt(self._v, out=self._root).add_(EPSILON * correction)
-        on_y = rate * (BETA_1 * (1 - share) - 1)
-        if self._config.weight_decay:
-            decayed = self._theta * self._config.weight_decay
-            self._theta.lerp_(self._z, share).add_(decayed, alpha=on_y)
-            self._z.sub_(decayed, alpha=rate)
-        else:
-            self._theta.lerp_(self._z, share)
-        self._theta.addcdiv_(grad, self._root, value=on_y * correction)
-        self._z.addcdiv_(grad, self._root, value=-rate * correction)
+        return ScheduleFreeScalars(
+            rate=rate,
+            share=share,
+            on_theta=rate * (BETA_1 * (1 - share) - 1),
+            correction=math.sqrt(1 - BETA_2**self._n_steps),
+        )
 
     def averaged(self) -> Tensor:
         """Returns x."""
