@@ -53,7 +53,6 @@ ONLY_IN = {
     "msgpack": {"streams/codec.py"},
     "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
     "triton": {"onlineflows/flows/gpu/kernels.py"},
-    "triton": {"onlineflows/flows/gpu/kernels.py"},
     "typer": {"onlineflows/cli/main.py"},
 }
 """Libraries that stay behind one border."""

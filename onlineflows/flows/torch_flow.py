@@ -72,8 +72,9 @@ class TorchFlow(Flow):
         """Returns z and, feature by feature, log |∂z_i/∂x_i|, both of shape (n, d)."""
         variables = self._variables(x, context)
         layers = self._layout.layers(self._layout.spread(self.theta))
-        # Tiles keep intermediate arrays in the cache: twice as fast for many events.
-        tiles = [self._forward_tile(layers, t) for t in torch.split(variables, TILE_EVENTS, 1)]
+        # Tiles keep intermediate arrays in a CPU's cache: twice as fast for many events.
+        width = TILE_EVENTS if variables.device.type == "cpu" else max(variables.shape[1], 1)
+        tiles = [self._forward_tile(layers, t) for t in torch.split(variables, width, 1)]
         z, log_abs_det = (torch.cat(parts, 1) for parts in zip(*tiles, strict=True))
         return z.t(), log_abs_det.t()
 

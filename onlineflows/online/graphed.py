@@ -82,7 +82,7 @@ class GraphedTrainer:
         self._plan = torch.zeros(STEPS_AHEAD, len(optimiser.idle), device=device)
         self._losses = torch.zeros(STEPS_AHEAD, device=device)
         self._taken = torch.zeros(1, dtype=torch.int64, device=device)
-        self._refused = torch.zeros((), dtype=torch.bool, device=device)
+        self._refused = torch.zeros(1, dtype=torch.bool, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._n_settled = 0
         self._n_started = 0
@@ -184,7 +184,7 @@ class GraphedTrainer:
         gradient = self._flow.gradient(events)
         mean = gradient.nll.mean().view(1)
         # As in `is_finite`: sums that overflow are refused, too.
-        finite = torch.isfinite(gradient.nll.sum() + gradient.theta.sum())
+        finite = torch.isfinite(mean + gradient.theta.sum())
         before = self._losses.index_select(0, self._taken)
         self._losses.index_copy_(0, self._taken, torch.where(self._refused, before, mean))
         taken = finite & ~self._refused
