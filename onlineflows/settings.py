@@ -95,7 +95,12 @@ class TrainerConfig:
     Args:
         batch_size: events per gradient step.
         seed: seed of the initial weights and of the buffer's draws.
-        threads: CPU threads of the learner; 0 lets torch choose.
+        threads: CPU threads of the learner.
+        engine: "auto" takes the compiled engine where it was built and torch elsewhere; "torch" and
+            "compiled" insist.
+        precision: "bfloat16" lets the compiled engine multiply in bfloat16 while it trains, where
+            the processor can; densities are always evaluated in float32 or better.
+        deterministic: whether gradients have the same bits for any number of threads.
         device: "cpu", or "cuda" to take gradient steps on a GPU; see docs/gpu.md for the batch
             sizes that it wants.
     """
@@ -103,7 +108,15 @@ class TrainerConfig:
     batch_size: int = 512
     seed: int = 1
     threads: int = 1
+    engine: Literal["auto", "torch", "compiled"] = "auto"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    deterministic: bool = False
     device: Literal["cpu", "cuda"] = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer.{name}: expected at least 1; got {getattr(self, name)}")
 
 
 @dataclass(frozen=True, slots=True)

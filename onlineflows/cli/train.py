@@ -35,8 +35,7 @@ def consume(
     config: Config, output: Output, *, start: Start, stop: Callable[[], bool]
 ) -> ConsumerReport:
     """Runs the consumer with a progress bar and leaves the configuration beside its results."""
-    if config.trainer.threads:
-        torch.set_num_threads(config.trainer.threads)
+    torch.set_num_threads(config.trainer.threads)
     directory = RunDirectory(config.run.path)
     consumer = ConsumerConfig(
         name=config.run.name,

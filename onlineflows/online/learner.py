@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from onlineflows.density import Density
 from onlineflows.errors import CheckpointError
-from onlineflows.flows import flow_over, make_flow
+from onlineflows.flows import Flow, flow_over, make_flow
 from onlineflows.online.buffer import make_buffer
 from onlineflows.online.checkpoint import Checkpoint
 from onlineflows.online.drift import Alarm, DriftMonitor
@@ -63,7 +63,9 @@ class Learner:
         self.config = config
         self._clock = clock
         generator = torch.Generator().manual_seed(config.trainer.seed)
-        flow = make_flow(config.flow, schema.n_features, generator=generator)
+        flow = make_flow(
+            config.flow, schema.n_features, generator=generator, trainer=config.trainer
+        )
         self._spec = flow.spec
         self._trainer = make_trainer(config, flow)
         self._buffer = make_buffer(
@@ -158,9 +160,10 @@ class Learner:
         """Returns the density learned so far; None until the marginal map is fitted."""
         if self._preprocessing is None:
             return None
-        return Density(
-            self.schema, self._preprocessing, flow_over(self._spec, self._trainer.averaged())
-        )
+        return Density(self.schema, self._preprocessing, self._flow_at(self._trainer.averaged()))
+
+    def _flow_at(self, theta: torch.Tensor) -> Flow:
+        return flow_over(self._spec, theta, trainer=self.config.trainer)
 
     def _take(self, accepted: NDArray[np.float32]) -> None:
         self.n_accepted += len(accepted)
@@ -257,7 +260,7 @@ class Learner:
             self._n_held = 0
         if "frozen.theta" in arrays and self._preprocessing is not None:
             theta = torch.from_numpy(arrays["frozen.theta"].copy())
-            self._frozen = Density(self.schema, self._preprocessing, flow_over(self._spec, theta))
+            self._frozen = Density(self.schema, self._preprocessing, self._flow_at(theta))
 
 
 def _below(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
