@@ -4,6 +4,7 @@ The sockets are in `streams.transport`, which is not imported here: most of what
 needs batches and schemas only.
 """
 
+from streams.array_source import ArraySource
 from streams.batch import Batch, Truth
 from streams.consumer_ledger import ConsumerLedger
 from streams.errors import (
@@ -33,6 +34,7 @@ from streams.source import Events, Sink, Source, SourceFile, Status
 
 __all__ = [
     "LHCO",
+    "ArraySource",
     "Balance",
     "Batch",
     "BatchReceived",

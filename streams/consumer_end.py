@@ -38,6 +38,7 @@ from streams.messages import (
 )
 from streams.protocol import (
     NO_DIGEST,
+    NO_EPOCH,
     SILENT_HEARTBEATS,
     BatchReceived,
     GapReceived,
@@ -89,7 +90,8 @@ class ConsumerEnd:
         self._expect = expect
         self._run: RunBegan | None = None
         self._ended: RunEnded | None = None
-        self._epoch = bytes.fromhex(resume.epoch) if resume else None
+        epoch = bytes.fromhex(resume.epoch) if resume else NO_EPOCH
+        self._epoch = None if epoch == NO_EPOCH else epoch
         self._next_batch = resume.next_batch if resume else 0
         self._next_event = resume.next_event if resume else 0
         self._closed_event = resume.closed_event if resume else 0
@@ -116,7 +118,7 @@ class ConsumerEnd:
     def position(self) -> Position:
         """Where this consumer stands, everything delivered so far included."""
         return Position(
-            epoch=(self._epoch or bytes(16)).hex(),
+            epoch=(self._epoch or NO_EPOCH).hex(),
             next_batch=self._next_batch,
             next_event=self._next_event,
             closed_event=self._closed_event,
@@ -307,8 +309,9 @@ class ConsumerEnd:
         try:
             batch, truth = decode_batch(data, frames, n_features)
         except MessageError:
+            self.n_malformed += 1
             self._nack(now)
-            raise
+            return found
         self._count(Counts(generated=data.n, sent=data.n))
         if self._digest != BROKEN_DIGEST:
             self._digest = extend_digest(self._digest, data)

@@ -39,13 +39,16 @@ SILENT_HEARTBEATS = 5
 
 NO_DIGEST = bytes(8)
 
+NO_EPOCH = bytes(16)
+"""Epoch of a position that was taken before any run began."""
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
     """Where a consumer stands in an epoch; lives in its checkpoint.
 
     Args:
-        epoch: the epoch, 32 hexadecimal digits.
+        epoch: the epoch, 32 hexadecimal digits; all zero before a run began.
         next_batch: number of the next batch.
         next_event: index of the next event.
         closed_event: event index up to which lumisections are closed.

@@ -329,7 +329,7 @@ class Receiver:
 def _arrived(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
     """Yields the messages that have arrived, a bounded number of them."""
     for _ in range(MESSAGES_PER_POLL):
-        if not socket.get(zmq.EVENTS) & zmq.POLLIN:  # cheaper than an exception
+        if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than an exception
             return
         yield socket.recv_multipart(zmq.NOBLOCK)
 
