@@ -1,4 +1,4 @@
-// Affine maps z = exp(a) x + b with a soft-clamped, one vector of events.
+// Affine maps z = exp(a) x + b with a soft-clamped, over the rows of a tile.
 #pragma once
 
 #include "elementary.hpp"
@@ -6,37 +6,44 @@
 
 namespace onlineflows::ENGINE_ISA {
 
-// Rows: shift b, unclamped log-scale a.
+// Rows of parameters: shift b, unclamped log-scale a. Rows of `saved`: x, scale, slope of the
+// clamp.
 template <class T>
 struct Affine {
   using V = Vector<T>;
 
   template <bool kSave>
-  static ENGINE_INLINE void forward(const Plan&, T* rows, T* saved, T* x, T* log_det) {
-    const auto clamped = soft_clamp<T>(load(rows + kTile), kInverseLogSlope<T>);
-    const V scale = exp(clamped.value);
-    const V at_x = load(x);
-    store(x, fma(at_x, scale, load(rows)));
-    store(log_det, load(log_det) + clamped.value);
-    if (!kSave) return;
-    store(saved, at_x);
-    store(saved + kTile, scale);
-    store(saved + 2 * kTile, clamped.shrink * clamped.shrink);
+  static void forward(const Plan&, T* rows, T* saved, T* x, T* log_det) {
+    for (int e = 0; e < kTile; e += kLanes<T>) {
+      const auto clamped = soft_clamp<T>(load(rows + kTile + e), kInverseLogSlope<T>);
+      const V scale = exp(clamped.value);
+      const V at_x = load(x + e);
+      store(x + e, fma(at_x, scale, load(rows + e)));
+      store(log_det + e, load(log_det + e) + clamped.value);
+      if (!kSave) continue;
+      store(saved + e, at_x);
+      store(saved + kTile + e, scale);
+      store(saved + 2 * kTile + e, clamped.shrink * clamped.shrink);
+    }
   }
 
-  static ENGINE_INLINE void backward(const Plan&, const T*, const T* saved, const T* weight,
-                                     T* slope, T* d_rows) {
-    const V g_z = load(slope);
-    const V scale = load(saved + kTile);
-    store(d_rows, g_z);
-    store(d_rows + kTile,
-          (g_z * load(saved) * scale - load(weight)) * load(saved + 2 * kTile));
-    store(slope, g_z * scale);
+  static void backward(const Plan&, const T*, const T* saved, const T* weight, T* slope,
+                       T* d_rows) {
+    for (int e = 0; e < kTile; e += kLanes<T>) {
+      const V g_z = load(slope + e);
+      const V g_x = g_z * load(saved + kTile + e);
+      store(d_rows + e, g_z);
+      store(d_rows + kTile + e,
+            (g_x * load(saved + e) - load(weight + e)) * load(saved + 2 * kTile + e));
+      store(slope + e, g_x);
+    }
   }
 
-  static ENGINE_INLINE void inverse(const Plan&, T* rows, T* z) {
-    const V log_scale = soft_clamp<T>(load(rows + kTile), kInverseLogSlope<T>).value;
-    store(z, (load(z) - load(rows)) * exp(broadcast(T(0)) - log_scale));
+  static void inverse(const Plan&, T* rows, T*, T* z) {
+    for (int e = 0; e < kTile; e += kLanes<T>) {
+      const V log_scale = soft_clamp<T>(load(rows + kTile + e), kInverseLogSlope<T>).value;
+      store(z + e, (load(z + e) - load(rows + e)) * exp(broadcast(T(0)) - log_scale));
+    }
   }
 };
 

@@ -6,7 +6,7 @@
 // weight gradients contract pairs of events, so that each activation is kept in both forms.
 #pragma once
 
-#include "vector.hpp"
+#include "elementary.hpp"
 
 namespace onlineflows::ENGINE_ISA {
 
@@ -22,6 +22,7 @@ struct Direct {
   using Real = T;
   using Element = T;
   static constexpr int kPer = 1;
+  static constexpr Accuracy kAccuracy = Accuracy::full;
 
   static Panel<Direct> panel(T* memory, int) { return {memory, memory}; }
   static const T* forward_weights(const LayerPlan& layer, Packed<T> packed) {

@@ -58,9 +58,9 @@ void expect_invertible(const BlockDescription& block) {
     const auto seen_end = block.inputs.begin() + reach(block, int(i));
     for (std::size_t later = i; later < block.targets.size(); ++later) {
       if (std::find(block.inputs.begin(), seen_end, block.targets[later]) != seen_end) {
-        refuse("a target to depend on earlier ones only",
-               "target " + std::to_string(i) + " that sees feature " +
-                   std::to_string(block.targets[later]));
+        refuse("a target to depend on earlier ones only", "target " + std::to_string(i) +
+                                                              " that sees feature " +
+                                                              std::to_string(block.targets[later]));
       }
     }
   }

@@ -9,10 +9,10 @@
 
 using onlineflows::BatchView;
 using onlineflows::FlowDescription;
+using onlineflows::instruction_set;
 using onlineflows::Kernels;
 using onlineflows::OptimiserStep;
 using onlineflows::Program;
-using onlineflows::instruction_set;
 
 // Programs are made when first needed: most flows are used in one precision only.
 struct engine {
@@ -132,12 +132,11 @@ int32_t engine_gradient_f64(engine* e, ENGINE_BATCH(double), int64_t n_theta, do
 }
 
 int32_t engine_forward_f32(engine* e, const float* theta, const float* x, const float* context,
-                           int64_t n, float* z, float* log_abs_det,
-                           const engine_options* options) {
+                           int64_t n, float* z, float* log_abs_det, const engine_options* options) {
   return forward<float>(e, theta, {x, context, nullptr, n}, z, log_abs_det, options);
 }
-int32_t engine_forward_f64(engine* e, const double* theta, const double* x,
-                           const double* context, int64_t n, double* z, double* log_abs_det,
+int32_t engine_forward_f64(engine* e, const double* theta, const double* x, const double* context,
+                           int64_t n, double* z, double* log_abs_det,
                            const engine_options* options) {
   return forward<double>(e, theta, {x, context, nullptr, n}, z, log_abs_det, options);
 }
@@ -146,9 +145,8 @@ int32_t engine_inverse_f32(engine* e, const float* theta, const float* z, const 
                            int64_t n, float* x, const engine_options* options) {
   return inverse<float>(e, theta, {z, context, nullptr, n}, x, options);
 }
-int32_t engine_inverse_f64(engine* e, const double* theta, const double* z,
-                           const double* context, int64_t n, double* x,
-                           const engine_options* options) {
+int32_t engine_inverse_f64(engine* e, const double* theta, const double* z, const double* context,
+                           int64_t n, double* x, const engine_options* options) {
   return inverse<double>(e, theta, {z, context, nullptr, n}, x, options);
 }
 

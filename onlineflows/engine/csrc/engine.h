@@ -52,20 +52,19 @@ typedef struct {
 } engine_options;
 
 /* Events (n, n_features) with their context (n, n_context) or null and weights (n,) or null. */
-#define ENGINE_BATCH(T) \
-  const T* theta, const T* x, const T* context, const T* weight, int64_t n
+#define ENGINE_BATCH(T) const T *theta, const T *x, const T *context, const T *weight, int64_t n
 
 /* NLL of each event, and the gradient of sum(weight nll) / n with respect to theta. For several
  * thetas (n_theta, p) over the same events: weight (n_theta, n), nll and gradient likewise. */
 ENGINE_API int32_t engine_gradient_f32(engine*, ENGINE_BATCH(float), int64_t n_theta, float* nll,
                                        float* gradient, const engine_options*);
-ENGINE_API int32_t engine_gradient_f64(engine*, ENGINE_BATCH(double), int64_t n_theta,
-                                       double* nll, double* gradient, const engine_options*);
+ENGINE_API int32_t engine_gradient_f64(engine*, ENGINE_BATCH(double), int64_t n_theta, double* nll,
+                                       double* gradient, const engine_options*);
 
 /* z and log |dz/dx| feature by feature, both (n, n_features). */
 ENGINE_API int32_t engine_forward_f32(engine*, const float* theta, const float* x,
-                                      const float* context, int64_t n, float* z,
-                                      float* log_abs_det, const engine_options*);
+                                      const float* context, int64_t n, float* z, float* log_abs_det,
+                                      const engine_options*);
 ENGINE_API int32_t engine_forward_f64(engine*, const double* theta, const double* x,
                                       const double* context, int64_t n, double* z,
                                       double* log_abs_det, const engine_options*);
@@ -84,8 +83,8 @@ ENGINE_API void engine_schedule_free_f32(int64_t n, const double* step, const fl
                                          float* y, float* z, float* v);
 ENGINE_API void engine_schedule_free_f64(int64_t n, const double* step, const double* gradient,
                                          double* y, double* z, double* v);
-ENGINE_API void engine_adam_f32(int64_t n, const double* step, const float* gradient,
-                                float* theta, float* m, float* v);
+ENGINE_API void engine_adam_f32(int64_t n, const double* step, const float* gradient, float* theta,
+                                float* m, float* v);
 ENGINE_API void engine_adam_f64(int64_t n, const double* step, const double* gradient,
                                 double* theta, double* m, double* v);
 

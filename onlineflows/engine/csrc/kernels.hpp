@@ -31,13 +31,13 @@ struct Workspace {
     T* inputs;    // rows of the network's inputs, in the order of the prefixes
     T* hidden_1;  // activations of the hidden layers
     T* hidden_2;
-    T* outputs;   // parameters of the transforms; after them what the backward pass needs
-    T* saved;     // more of the latter: kSaved rows for each target
+    T* outputs;  // parameters of the transforms; after them what the backward pass needs
+    T* saved;    // more of the latter: kSaved rows for each target
   };
-  T* x;           // rows of the variables, features first
-  T* log_det;     // rows of log |dz/dx|, feature by feature
-  T* slope;       // rows of d(sum w nll)/d(current x)
-  T* weight;      // one row
+  T* x;        // rows of the variables, features first
+  T* log_det;  // rows of log |dz/dx|, feature by feature
+  T* slope;    // rows of d(sum w nll)/d(current x)
+  T* weight;   // one row
   Block* blocks;
   T* transposed;  // activations with events first
   T* d_outputs;   // gradients with respect to …
@@ -52,14 +52,14 @@ inline constexpr int kSaved = 11;
 
 // Constants of one optimiser step (optimiser.hpp), in the order of engine.h.
 struct OptimiserStep {
-  double learning_rate;    // of this step, warm-up included
+  double learning_rate;  // of this step, warm-up included
   double beta_1;
   double beta_2;
-  double correction_1;     // 1 - beta_1^t
-  double correction_2;     // 1 - beta_2^t
+  double correction_1;  // 1 - beta_1^t
+  double correction_2;  // 1 - beta_2^t
   double epsilon;
   double weight_decay;
-  double average_weight;   // c_{t+1} of the schedule-free average
+  double average_weight;  // c_{t+1} of the schedule-free average
 };
 
 template <class T>
@@ -67,8 +67,7 @@ struct Kernels {
   Cut cut;
   void (*pack)(const Plan&, const BlockPlan&, const T* theta, Packed<T>);
   // Adds a tile's gradient of sum(w nll) to `sums` and writes the NLL of its events.
-  void (*gradient)(const Plan&, Packed<T>, const Events<T>&, const Workspace<T>&, T* nll,
-                   T* sums);
+  void (*gradient)(const Plan&, Packed<T>, const Events<T>&, const Workspace<T>&, T* nll, T* sums);
   // Writes z and log_abs_det, both (n, features).
   void (*forward)(const Plan&, Packed<T>, const Events<T>&, const Workspace<T>&, T* z,
                   T* log_abs_det);

@@ -32,11 +32,11 @@ class Network {
   // Parameters of some targets' transforms.
   void forward_outputs(Span<RowBlock> rows) const {
     Real* outputs = memory_.outputs;
-    product<A, Direction::forward>(
-        rows, forward_weights<A>(plan_.layer_out), hidden_2_.by_rows,
-        packed_.numbers + plan_.layer_out.biases, [outputs](int row, int event, auto& sums) {
-          Full::keep(Panel<Full>{outputs, outputs}, row, event, sums);
-        });
+    product<A, Direction::forward>(rows, forward_weights<A>(plan_.layer_out), hidden_2_.by_rows,
+                                   packed_.numbers + plan_.layer_out.biases,
+                                   [outputs](int row, int event, auto& sums) {
+                                     Full::keep(Panel<Full>{outputs, outputs}, row, event, sums);
+                                   });
   }
 
   // Where the gradient with respect to target i's parameters is to be written.
@@ -56,19 +56,20 @@ class Network {
     const LayerPlan& one = plan_.layer_1;
     const Panel<A> d_hidden_2 = A::panel(workspace_.d_hidden_2, plan_.hidden_2);
     const Panel<Full> d_hidden_1 = Full::panel(workspace_.d_hidden_1, plan_.hidden_1);
-    add_weight_gradient<A>(out, d_outputs_, hidden_2_.by_events, plan_.hidden_2, sums);
+    add_weight_gradient(out, d_outputs_, hidden_2_.by_events, plan_.hidden_2, sums);
     gated_product<A>(out, d_outputs_.by_rows, hidden_2_, d_hidden_2, sums + two.bias_sums);
-    add_weight_gradient<A>(two, d_hidden_2, hidden_1_.by_events, plan_.hidden_1, sums);
+    add_weight_gradient(two, d_hidden_2, hidden_1_.by_events, plan_.hidden_1, sums);
     gated_product<Full>(two, d_hidden_2.by_rows, hidden_1_, d_hidden_1, sums + one.bias_sums);
-    add_weight_gradient<Full>(one, d_hidden_1, memory_.inputs, plan_.n_inputs, sums);
+    input_weight_gradient<Real>(one.forward, {d_hidden_1.by_events, memory_.inputs,
+                                              sums + one.weight_sums, plan_.n_inputs});
   }
 
   // Gradients with respect to the inputs, into the workspace.
   void backward_inputs() const {
     Real* d_inputs = workspace_.d_inputs;
     product<Full, Direction::backward>(
-        plan_.layer_1.backward, Weights<Full>{packed_.numbers + plan_.layer_1.weights,
-                                              plan_.layer_1.leading},
+        plan_.layer_1.backward,
+        Weights<Full>{packed_.numbers + plan_.layer_1.weights, plan_.layer_1.leading},
         workspace_.d_hidden_1, nullptr, [d_inputs](int row, int event, auto& sums) {
           Full::keep(Panel<Full>{d_inputs, d_inputs}, row, event, sums);
         });
@@ -81,8 +82,8 @@ class Network {
   }
 
   template <class B>
-  void relu_product(const LayerPlan& layer, Span<RowBlock> rows,
-                    const typename B::Element* operand, Panel<A> to) const {
+  void relu_product(const LayerPlan& layer, Span<RowBlock> rows, const typename B::Element* operand,
+                    Panel<A> to) const {
     product<B, Direction::forward>(rows, forward_weights<B>(layer), operand,
                                    packed_.numbers + layer.biases,
                                    [to](int row, int event, auto& sums) {
@@ -98,30 +99,28 @@ class Network {
   void gated_product(const LayerPlan& layer, const typename A::Element* operand,
                      Panel<A> activation, Panel<B> to, Real* bias_sums) const {
     const Weights<A> weights{A::backward_weights(layer, packed_), layer.leading};
-    product<A, Direction::backward>(
-        layer.backward, weights, operand, nullptr,
-        [activation, to, bias_sums](int row, int event, auto& sums) {
-          A::gate(activation, row, event, sums);
-          B::keep(to, row, event, sums);
-          Real* at = bias_sums + long(row) * kPadding;
-          for (auto& line : sums) {
-            Vector<Real> total = load(at);
-            for (auto& sum : line) total = total + sum;
-            store(at, total);
-            at += kPadding;
-          }
-        });
+    product<A, Direction::backward>(layer.backward, weights, operand, nullptr,
+                                    [activation, to, bias_sums](int row, int event, auto& sums) {
+                                      A::gate(activation, row, event, sums);
+                                      B::keep(to, row, event, sums);
+                                      Real* at = bias_sums + long(row) * kPadding;
+                                      for (auto& line : sums) {
+                                        Vector<Real> total = load(at);
+                                        for (auto& sum : line) total = total + sum;
+                                        store(at, total);
+                                        at += kPadding;
+                                      }
+                                    });
   }
 
-  template <class B>
-  void add_weight_gradient(const LayerPlan& layer, Panel<B> d_outputs,
-                           const typename B::Element* inputs, int n_inputs, Real* sums) const {
+  void add_weight_gradient(const LayerPlan& layer, Panel<A> d_outputs,
+                           const typename A::Element* inputs, int n_inputs, Real* sums) const {
     // Elements are as wide as numbers, whatever they hold.
-    transpose(reinterpret_cast<const Real*>(inputs), n_inputs, kTile / B::kPer,
+    transpose(reinterpret_cast<const Real*>(inputs), n_inputs, kTile / A::kPer,
               workspace_.transposed, layer.leading);
-    const auto* turned = reinterpret_cast<const typename B::Element*>(workspace_.transposed);
-    weight_gradient<B>(layer.gradient, {d_outputs.by_events, turned, sums + layer.weight_sums,
-                                        layer.leading});
+    const auto* turned = reinterpret_cast<const typename A::Element*>(workspace_.transposed);
+    weight_gradient<A>(layer.gradient,
+                       {d_outputs.by_events, turned, sums + layer.weight_sums, layer.leading});
   }
 
   const BlockPlan& plan_;

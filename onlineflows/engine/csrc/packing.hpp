@@ -1,8 +1,8 @@
 // Between θ, which holds live weights only, and the padded storage of the kernels.
 #pragma once
 
-#include "vector.hpp"
 #include "kernels.hpp"
+#include "vector.hpp"
 
 namespace onlineflows::ENGINE_ISA {
 
@@ -31,43 +31,54 @@ void pack_block(const Plan&, const BlockPlan& block, const T* theta, Packed<T> p
   pack_layer(block.layer_out, theta, packed);
 }
 
+// Partial gradients of several workers, each in the layout of the plan.
 template <class T>
-T lane_sum(const T* partial) {
-  T sum = 0;
-  for (int lane = 0; lane < kPadding; ++lane) sum += partial[lane];
-  return sum;
+struct PartialSums {
+  const T* const* sums;
+  int n;
+
+  Vector<T> vector(long at) const {
+    Vector<T> sum = load(sums[0] + at);
+    for (int s = 1; s < n; ++s) sum = sum + load(sums[s] + at);
+    return sum;
+  }
+
+  // The sum over the kPadding partial sums of one number, of which a vector's width is in use.
+  T over_lanes(long at) const { return sum_of_lanes(vector(at)); }
+};
+
+template <class T>
+void reduce_weights(PartialSums<T> sums, long from, int n, T scale, T* to) {
+  int i = 0;
+  for (; i + kLanes<T> <= n; i += kLanes<T>) {
+    store(to + i, sums.vector(from + i) * broadcast(scale));
+  }
+  if (i == n) return;
+  T rest[kLanes<T>];  // rows are padded: there is a whole vector to read
+  store(rest, sums.vector(from + i) * broadcast(scale));
+  for (int j = i; j < n; ++j) to[j] = rest[j - i];
 }
 
 template <class T>
-void reduce_layer(const LayerPlan& layer, const T* const* sums, int n_sums, T scale, T* gradient) {
+void reduce_layer(const LayerPlan& layer, PartialSums<T> sums, T scale, T* gradient) {
   for (const RowCopy& row : layer.rows) {
-    const long from = layer.weight_sums + long(row.row) * layer.leading;
     T* to = gradient + row.theta;
-    int i = 0;
-    for (; i + kLanes<T> <= row.length; i += kLanes<T>) {
-      Vector<T> sum = load(sums[0] + from + i);
-      for (int s = 1; s < n_sums; ++s) sum = sum + load(sums[s] + from + i);
-      store(to + i, sum * broadcast(scale));
+    if (layer.partial) {
+      const long from = layer.weight_sums + long(row.row) * layer.n_columns * kPadding;
+      for (int i = 0; i < row.length; ++i) to[i] = sums.over_lanes(from + i * kPadding) * scale;
+    } else {
+      reduce_weights(sums, layer.weight_sums + long(row.row) * layer.leading, row.length, scale,
+                     to);
     }
-    for (; i < row.length; ++i) {
-      T sum = sums[0][from + i];
-      for (int s = 1; s < n_sums; ++s) sum += sums[s][from + i];
-      to[i] = sum * scale;
-    }
-    T bias = 0;
-    for (int s = 0; s < n_sums; ++s) {
-      bias += lane_sum(sums[s] + layer.bias_sums + long(row.row) * kPadding);
-    }
-    gradient[row.theta_bias] = bias * scale;
+    gradient[row.theta_bias] = sums.over_lanes(layer.bias_sums + long(row.row) * kPadding) * scale;
   }
 }
 
 template <class T>
-void reduce_block(const BlockPlan& block, const T* const* sums, int n_sums, T scale,
-                  T* gradient) {
-  reduce_layer(block.layer_1, sums, n_sums, scale, gradient);
-  reduce_layer(block.layer_2, sums, n_sums, scale, gradient);
-  reduce_layer(block.layer_out, sums, n_sums, scale, gradient);
+void reduce_block(const BlockPlan& block, const T* const* sums, int n_sums, T scale, T* gradient) {
+  reduce_layer<T>(block.layer_1, {sums, n_sums}, scale, gradient);
+  reduce_layer<T>(block.layer_2, {sums, n_sums}, scale, gradient);
+  reduce_layer<T>(block.layer_out, {sums, n_sums}, scale, gradient);
 }
 
 }  // namespace onlineflows::ENGINE_ISA

@@ -11,9 +11,9 @@ namespace onlineflows::ENGINE_ISA {
 
 // (a0 … a15 | b0 … b15) to (a0 b0 | a1 b1 | …).
 ENGINE_INLINE __m512i interleave(__m512i halves) {
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,  //
-                                         24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1,
-                                         16, 0);
+  const __m512i order =
+      _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9,  //
+                       24, 8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
   return _mm512_permutexvar_epi16(order, halves);
 }
 
@@ -25,6 +25,7 @@ struct Paired {
   using Real = float;
   using Element = std::uint32_t;
   static constexpr int kPer = 2;
+  static constexpr Accuracy kAccuracy = Accuracy::rough;
 
   static Panel<Paired> panel(float* memory, int n_rows) {
     auto* pairs = reinterpret_cast<std::uint32_t*>(memory);
@@ -74,8 +75,8 @@ struct Paired {
     for (int m = 0; m < M; ++m) {
       ENGINE_UNROLL
       for (int n = 0; n < N; n += 2) {
-        const __m512i two = _mm512_loadu_si512(activation.by_events +
-                                               ((row + m) * kTile + event + n * 16) / 2);
+        const __m512i two =
+            _mm512_loadu_si512(activation.by_events + ((row + m) * kTile + event + n * 16) / 2);
         const __mmask32 positive = _mm512_cmpgt_epi16_mask(two, _mm512_setzero_si512());
         value[m][n] = _mm512_maskz_mov_ps(__mmask16(positive), value[m][n]);
         value[m][n + 1] = _mm512_maskz_mov_ps(__mmask16(positive >> 16), value[m][n + 1]);

@@ -64,13 +64,14 @@ BlockPlan Plan::plan_block(const BlockDescription& block, const Cut& cut) {
   plan.inputs = keep(block.inputs);
   plan.targets = keep(block.targets);
   // The first layer multiplies in full precision: its inputs are few, and are the data.
-  plan.layer_1 =
-      plan_layer(block.fan_in_1, plan.n_inputs, {1, 1, plan.hidden_1, false, cut.paired}, cut);
+  plan.layer_1 = plan_layer(block.fan_in_1, plan.n_inputs,
+                            {1, 1, plan.hidden_1, false, cut.paired, true}, cut);
   plan.layer_2 = plan_layer(block.fan_in_2, plan.hidden_1,
-                            {1, 1, plan.hidden_2, cut.paired, cut.paired}, cut);
+                            {1, 1, plan.hidden_2, cut.paired, cut.paired, false}, cut);
   plan.layer_out = plan_layer(
       block.fan_in_out, plan.hidden_2,
-      {n_outputs, plan.target_rows, plan.n_targets * plan.target_rows, cut.paired, false}, cut);
+      {n_outputs, plan.target_rows, plan.n_targets * plan.target_rows, cut.paired, false, false},
+      cut);
   plan_outputs(block, plan);
   plan_inverse(block, plan);
   return plan;
@@ -86,7 +87,10 @@ LayerPlan Plan::plan_layer(const std::vector<int>& fan_in, int n_columns, const 
   layer.biases = packed_size + n_weights;
   packed_size = layer.biases + round_up(layer.n_rows, kPadding);
   layer.weight_sums = gradient_size;
-  layer.bias_sums = gradient_size + n_weights;
+  layer.partial = padding.partial;
+  layer.n_columns = n_columns;
+  layer.bias_sums = gradient_size +
+                    (layer.partial ? std::int64_t(layer.n_rows) * n_columns * kPadding : n_weights);
   gradient_size = layer.bias_sums + std::int64_t(layer.n_rows) * kPadding;
   layer.pairs = pairs_size;
   if (padding.paired) pairs_size += n_weights;

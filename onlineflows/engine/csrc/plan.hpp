@@ -40,13 +40,15 @@ struct RowCopy {
 
 // One affine map of a masked network: outputs = weights x inputs + biases.
 struct LayerPlan {
-  int n_rows;               // outputs, padded
-  int leading;              // distance between packed rows
-  std::int64_t weights;     // offsets in the packed storage
+  int n_rows;            // outputs, padded
+  int leading;           // distance between packed rows
+  std::int64_t weights;  // offsets in the packed storage
   std::int64_t biases;
-  std::int64_t weight_sums; // offsets in the gradient's storage, which is wider:
-  std::int64_t bias_sums;   // kPadding partial sums for each row's bias
-  std::int64_t pairs;       // offset in the bfloat16 storage, which holds two forms
+  std::int64_t weight_sums;  // offsets in the gradient's storage, where …
+  std::int64_t bias_sums;    // each bias has kPadding partial sums
+  bool partial;              // … and in the first layer each of n_columns weights has, too
+  int n_columns;
+  std::int64_t pairs;  // offset in the bfloat16 storage, which holds two forms
   Span<RowCopy> rows;
   Span<RowBlock> forward;   // rows = outputs, contraction over inputs
   Span<RowBlock> backward;  // rows = inputs, contraction over outputs
@@ -63,14 +65,14 @@ struct InverseStep {
 struct BlockPlan {
   int n_inputs;
   int n_targets;
-  int hidden_1;             // padded
+  int hidden_1;  // padded
   int hidden_2;
-  int target_rows;          // rows of the last layer for each target, padded
+  int target_rows;  // rows of the last layer for each target, padded
   Span<int> inputs;
   Span<int> targets;
   LayerPlan layer_1;
   LayerPlan layer_2;
-  LayerPlan layer_out;      // its `forward` is in `outputs`
+  LayerPlan layer_out;           // its `forward` is in `outputs`
   Span<Span<RowBlock>> outputs;  // for each target
   Span<InverseStep> inverse;     // for each target
 };
@@ -94,7 +96,7 @@ class Plan {
   Transform transform;
   int bins;
   double bound;
-  int n_outputs;                   // parameters of one target's transform
+  int n_outputs;  // parameters of one target's transform
   bool paired;
   std::int64_t n_theta = 0;
   std::int64_t packed_size = 0;    // numbers
@@ -107,9 +109,10 @@ class Plan {
   struct Padding {
     int rows_each;  // rows for each fan-in, live
     int padded_each;
-    int n_rows;     // all, padded
-    bool paired;    // contraction in pairs
+    int n_rows;   // all, padded
+    bool paired;  // contraction in pairs
     bool paired_outputs;
+    bool partial;  // gradient with partial sums
   };
 
   template <class X>

@@ -98,14 +98,14 @@ void Pool::grow(int n_helpers) {
   }
 }
 
-bool Pool::join_job(int index, std::uint64_t& seen) {
+const std::function<void(int)>* Pool::join_job(int index, std::uint64_t& seen) {
   watch([&] { return job_.load(std::memory_order_relaxed) != seen; });
   std::unique_lock<std::mutex> lock(mutex_);
   job_opened_.wait(lock, [&] { return job_.load() != seen; });
   seen = job_.load();
-  if (work_ == nullptr || index >= n_workers_) return false;
+  if (ending_ || work_ == nullptr || index >= n_workers_) return nullptr;
   ++n_inside_;
-  return true;
+  return work_;
 }
 
 void Pool::leave_job() {
@@ -115,12 +115,10 @@ void Pool::leave_job() {
 
 void Pool::helper(int index) {
   std::uint64_t seen = 0;
-  while (true) {
-    const bool joined = join_job(index, seen);
-    // `ending_` is set before `job_` moves on, and read after.
-    if (ending_) return;
-    if (!joined) continue;
-    (*work_)(index);
+  while (!ending_) {
+    const auto* work = join_job(index, seen);
+    if (work == nullptr) continue;
+    (*work)(index);
     leave_job();
   }
 }

@@ -33,7 +33,8 @@ class Pool {
  private:
   Pool() = default;
   void helper(int index);
-  bool join_job(int index, std::uint64_t& seen);
+  // Waits for a job newer than `seen`; null if it is closed already or isn't for this helper.
+  const std::function<void(int)>* join_job(int index, std::uint64_t& seen);
   void leave_job();
   void grow(int n_helpers);
   void open(int n_workers, const std::function<void(int)>& work);
@@ -43,11 +44,11 @@ class Pool {
   std::mutex mutex_;
   std::condition_variable job_opened_;
   std::condition_variable all_left_;
-  std::atomic<std::uint64_t> job_{0};  // number of the latest job
-  std::atomic<int> n_inside_{0};       // helpers working on it
+  std::atomic<std::uint64_t> job_{0};               // number of the latest job
+  std::atomic<int> n_inside_{0};                    // helpers working on it
   const std::function<void(int)>* work_ = nullptr;  // null when closed
   int n_workers_ = 0;
-  bool ending_ = false;
+  std::atomic<bool> ending_{false};
   std::vector<std::thread> helpers_;
 };
 

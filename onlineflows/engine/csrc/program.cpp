@@ -66,8 +66,8 @@ void Program<T>::make_worker(Worker& worker) const {
       inputs = std::max(inputs, block.n_inputs);
       hidden = std::max({hidden, block.hidden_1, block.hidden_2});
       outputs = std::max(outputs, block.layer_out.n_rows);
-      leading = std::max({leading, block.layer_1.leading, block.layer_2.leading,
-                          block.layer_out.leading});
+      leading = std::max(
+          {leading, block.layer_1.leading, block.layer_2.leading, block.layer_out.leading});
     }
     worker.workspace.x = rows(plan_.n_features + plan_.n_context);
     worker.workspace.log_det = rows(plan_.n_features);
@@ -150,10 +150,17 @@ void Program<T>::gradient(const T* theta, const BatchView<T>& batch, T* nll, T* 
     std::memset(gradient, 0, std::size_t(plan_.n_theta) * sizeof(T));
     return;
   }
-  const T scale = T(1) / T(batch.n);
-  for (const BlockPlan& block : plan_.blocks) {
-    kernels_.reduce(block, parts.data(), int(parts.size()), scale, gradient);
-  }
+  reduce(parts, T(1) / T(batch.n), gradient, options.threads);
+}
+
+template <class T>
+void Program<T>::reduce(const std::vector<const T*>& parts, T scale, T* gradient, int threads) {
+  std::atomic<int> next_block{0};
+  Pool::instance().run(n_workers(plan_.blocks.size, threads), [&](int) {
+    for (int block; (block = next_block.fetch_add(1)) < plan_.blocks.size;) {
+      kernels_.reduce(plan_.blocks[block], parts.data(), int(parts.size()), scale, gradient);
+    }
+  });
 }
 
 template <class T>

@@ -51,6 +51,8 @@ class Program {
   // As for_tiles, over groups of tiles: use(group, worker).
   template <class Use>
   void for_groups(const T* theta, std::int64_t n_groups, int threads, Use use);
+  // Adds up partial gradients; helpers are still awake from the tiles.
+  void reduce(const std::vector<const T*>& parts, T scale, T* gradient, int threads);
   void make_workers(int n);
   void make_sums(int n);
   void make_worker(Worker& worker) const;

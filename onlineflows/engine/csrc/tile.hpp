@@ -38,12 +38,13 @@ void write_columns(const T* rows, int n_columns, int n, T* to) {
 }
 
 // Calls `use` with the transform of the plan, specialised for common numbers of bins.
-template <class T, class Use>
+template <class A, class Use>
 ENGINE_INLINE void with_transform(const Plan& plan, Use use) {
+  using T = typename A::Real;
   if (plan.transform == Transform::affine) return use(Affine<T>());
-  if (plan.bins == 8) return use(Spline<T, 8>());
-  if (plan.bins == 16) return use(Spline<T, 16>());
-  use(Spline<T, 0>());
+  if (plan.bins == 8) return use(Spline<T, 8, A::kAccuracy>());
+  if (plan.bins == 16) return use(Spline<T, 16, A::kAccuracy>());
+  use(Spline<T, 0, A::kAccuracy>());
 }
 
 template <class A>
@@ -59,7 +60,8 @@ class Tile {
     read_columns(events.x, plan_.n_features, events.n, workspace_.x);
     if (plan_.n_context > 0) read_columns(events.context, plan_.n_context, events.n, context);
     for (int event = 0; event < kTile; ++event) {
-      const T weight = events.weight == nullptr ? T(1) : events.weight[event < events.n ? event : 0];
+      const T weight =
+          events.weight == nullptr ? T(1) : events.weight[event < events.n ? event : 0];
       workspace_.weight[event] = event < events.n ? weight : T(0);
     }
   }
@@ -120,12 +122,9 @@ class Tile {
       T* rows = memory.outputs + long(i) * plan.target_rows * kTile;
       T* saved = memory.saved + long(i) * kSaved * kTile;
       const long feature = long(plan.targets[i]) * kTile;
-      with_transform<T>(plan_, [&](auto transform) {
-        for (int event = 0; event < kTile; event += kLanes<T>) {
-          transform.template forward<kSave>(plan_, rows + event, saved + event,
-                                            workspace_.x + feature + event,
-                                            workspace_.log_det + feature + event);
-        }
+      with_transform<A>(plan_, [&](auto transform) {
+        transform.template forward<kSave>(plan_, rows, saved, workspace_.x + feature,
+                                          workspace_.log_det + feature);
       });
     }
   }
@@ -139,11 +138,8 @@ class Tile {
       const T* saved = memory.saved + long(i) * kSaved * kTile;
       T* slope = workspace_.slope + long(plan.targets[i]) * kTile;
       T* d_rows = net.d_rows(i);
-      with_transform<T>(plan_, [&](auto transform) {
-        for (int event = 0; event < kTile; event += kLanes<T>) {
-          transform.backward(plan_, rows + event, saved + event, workspace_.weight + event,
-                             slope + event, d_rows + event);
-        }
+      with_transform<A>(plan_, [&](auto transform) {
+        transform.backward(plan_, rows, saved, workspace_.weight, slope, d_rows);
       });
       net.take_d_rows(i, sums);
     }
@@ -174,11 +170,8 @@ class Tile {
       net.forward_outputs(step.layer_out);
       T* rows = workspace_.blocks[block].outputs + long(i) * plan.target_rows * kTile;
       T* x = workspace_.x + long(plan.targets[i]) * kTile;
-      with_transform<T>(plan_, [&](auto transform) {
-        for (int event = 0; event < kTile; event += kLanes<T>) {
-          transform.inverse(plan_, rows + event, x + event);
-        }
-      });
+      T* saved = workspace_.blocks[block].saved + long(i) * kSaved * kTile;
+      with_transform<A>(plan_, [&](auto transform) { transform.inverse(plan_, rows, saved, x); });
     }
   }
 

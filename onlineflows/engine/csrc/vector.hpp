@@ -6,8 +6,9 @@
 //
 // What a set provides for T = float and double:
 //   Lanes<T>::Vector, Lanes<T>::Mask, Lanes<T>::count    types and width
-//   load, store, broadcast, fma, absolute, square_root, reciprocal, positive_part
-//   greater, equal, both, select                         comparisons
+//   load, store, broadcast, fma, absolute, square_root, reciprocal, reciprocal_estimate,
+//   positive_part, sum_of_lanes
+//   greater, less_equal, equal, both, select             comparisons
 //   kColumns, kAccumulators                              how many registers a product may fill
 #pragma once
 

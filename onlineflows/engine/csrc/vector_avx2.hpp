@@ -43,11 +43,22 @@ ENGINE_INLINE __m256 square_root(__m256 a) { return _mm256_sqrt_ps(a); }
 ENGINE_INLINE __m256d square_root(__m256d a) { return _mm256_sqrt_pd(a); }
 
 // The estimate has 12 bits; one Newton step doubles them.
+ENGINE_INLINE __m256 reciprocal_estimate(__m256 a) { return _mm256_rcp_ps(a); }
 ENGINE_INLINE __m256 reciprocal(__m256 a) {
-  const __m256 r = _mm256_rcp_ps(a);
+  const __m256 r = reciprocal_estimate(a);
   return _mm256_mul_ps(r, _mm256_fnmadd_ps(a, r, _mm256_set1_ps(2.0F)));
 }
 ENGINE_INLINE __m256d reciprocal(__m256d a) { return _mm256_set1_pd(1.0) / a; }
+
+ENGINE_INLINE float sum_of_lanes(__m256 a) {
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(s) + _mm_cvtss_f32(_mm_movehdup_ps(s));
+}
+ENGINE_INLINE double sum_of_lanes(__m256d a) {
+  const __m128d s = _mm_add_pd(_mm256_castpd256_pd128(a), _mm256_extractf128_pd(a, 1));
+  return _mm_cvtsd_f64(s) + _mm_cvtsd_f64(_mm_unpackhi_pd(s, s));
+}
 
 ENGINE_INLINE __m256 positive_part(__m256 a) { return _mm256_max_ps(a, _mm256_setzero_ps()); }
 ENGINE_INLINE __m256d positive_part(__m256d a) { return _mm256_max_pd(a, _mm256_setzero_pd()); }

@@ -43,18 +43,20 @@ ENGINE_INLINE __m512 square_root(__m512 a) { return _mm512_sqrt_ps(a); }
 ENGINE_INLINE __m512d square_root(__m512d a) { return _mm512_sqrt_pd(a); }
 
 // The estimate has 14 bits; one Newton step doubles them.
+ENGINE_INLINE __m512 reciprocal_estimate(__m512 a) { return _mm512_rcp14_ps(a); }
 ENGINE_INLINE __m512 reciprocal(__m512 a) {
-  const __m512 r = _mm512_rcp14_ps(a);
+  const __m512 r = reciprocal_estimate(a);
   return _mm512_mul_ps(r, _mm512_fnmadd_ps(a, r, _mm512_set1_ps(2.0F)));
 }
 ENGINE_INLINE __m512d reciprocal(__m512d a) { return _mm512_set1_pd(1.0) / a; }
 
+ENGINE_INLINE float sum_of_lanes(__m512 a) { return _mm512_reduce_add_ps(a); }
+ENGINE_INLINE double sum_of_lanes(__m512d a) { return _mm512_reduce_add_pd(a); }
+
 ENGINE_INLINE __m512 positive_part(__m512 a) { return _mm512_max_ps(a, _mm512_setzero_ps()); }
 ENGINE_INLINE __m512d positive_part(__m512d a) { return _mm512_max_pd(a, _mm512_setzero_pd()); }
 
-ENGINE_INLINE __mmask16 greater(__m512 a, __m512 b) {
-  return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ);
-}
+ENGINE_INLINE __mmask16 greater(__m512 a, __m512 b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 ENGINE_INLINE __mmask8 greater(__m512d a, __m512d b) {
   return _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ);
 }

@@ -82,6 +82,14 @@ ENGINE_INLINE Plain<T> reciprocal(Plain<T> a) {
   return lanewise<T>([&](int i) { return T(1) / a[i]; });
 }
 template <class T>
+ENGINE_INLINE Plain<T> reciprocal_estimate(Plain<T> a) {
+  return reciprocal(a);
+}
+template <class T>
+ENGINE_INLINE T sum_of_lanes(Plain<T> a) {
+  return (a[0] + a[2]) + (a[1] + a[3]);
+}
+template <class T>
 ENGINE_INLINE Plain<T> positive_part(Plain<T> a) {
   return lanewise<T>([&](int i) { return a[i] > 0 ? a[i] : T(0); });
 }

@@ -43,9 +43,7 @@ ENGINE_INLINE Floats load(const float* p) {
 ENGINE_INLINE Doubles load(const double* p) {
   return *reinterpret_cast<const Lanes<double>::Unaligned*>(p);
 }
-ENGINE_INLINE void store(float* p, Floats v) {
-  *reinterpret_cast<Lanes<float>::Unaligned*>(p) = v;
-}
+ENGINE_INLINE void store(float* p, Floats v) { *reinterpret_cast<Lanes<float>::Unaligned*>(p) = v; }
 ENGINE_INLINE void store(double* p, Doubles v) {
   *reinterpret_cast<Lanes<double>::Unaligned*>(p) = v;
 }
@@ -63,7 +61,11 @@ ENGINE_INLINE Floats square_root(Floats a) {
 }
 ENGINE_INLINE Doubles square_root(Doubles a) { return Doubles{std::sqrt(a[0]), std::sqrt(a[1])}; }
 ENGINE_INLINE Floats reciprocal(Floats a) { return 1.0F / a; }
+ENGINE_INLINE Floats reciprocal_estimate(Floats a) { return 1.0F / a; }
 ENGINE_INLINE Doubles reciprocal(Doubles a) { return 1.0 / a; }
+
+ENGINE_INLINE float sum_of_lanes(Floats a) { return (a[0] + a[2]) + (a[1] + a[3]); }
+ENGINE_INLINE double sum_of_lanes(Doubles a) { return a[0] + a[1]; }
 
 ENGINE_INLINE Lanes<float>::Mask greater(Floats a, Floats b) { return a > b; }
 ENGINE_INLINE Lanes<double>::Mask greater(Doubles a, Doubles b) { return a > b; }
