@@ -76,7 +76,7 @@ class ProducerReport:
         error: what the source failed with, where the run was ABORTED.
         epoch: the run's epoch.
         is_acknowledged: whether the consumer holds everything durably.
-        elapsed_s: time since the first consumer came.
+        elapsed_s: time from the first consumer's coming to the end of the run.
         live_s, dead_s: its parts; in lossless mode all of it is live.
         n_rewinds: how often a consumer asked the stream to go back.
     """
@@ -224,7 +224,7 @@ class _Loop:
         self._text = ""
         self._error: InputError | None = None
         self._n_rewinds = 0
-        self._began_s = self._last_progress_s = clock()
+        self._began_s = self._ended_s = self._last_progress_s = clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
 
@@ -260,7 +260,7 @@ class _Loop:
             if self._stop.requested:
                 return False
             self._sender.poll(WAIT_S)
-        self._began_s = self._clock()
+        self._began_s = self._ended_s = self._clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
         return True
@@ -347,7 +347,8 @@ class _Loop:
     def _finish(self, condition: Condition, text: str) -> None:
         self._held = None
         self._flush_busy()
-        self._live.advance(self._clock(), dead=False)
+        self._ended_s = self._clock()
+        self._live.advance(self._ended_s, dead=False)
         if self._ledger.open_counts.generated:
             self._close_lumisection(self._batcher.lumisection_of(self._ledger.next_event - 1))
         live_ns, dead_ns = self._live.totals_ns
@@ -408,7 +409,7 @@ class _Loop:
             error=self._error,
             epoch=self._begin.epoch,
             is_acknowledged=self._sender.is_acknowledged,
-            elapsed_s=self._clock() - self._began_s,
+            elapsed_s=self._ended_s - self._began_s,
             live_s=live_ns / 1e9,
             dead_s=dead_ns / 1e9,
             n_rewinds=self._n_rewinds,

@@ -1,0 +1,353 @@
+"""The producer's loop against a consumer in the same process, with a clock of its own."""
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from replay import producer
+from replay.producer import ProducerReport, Progress, epoch_of, run_producer
+from replay.settings import PacingConfig, ReplayConfig
+from streams import (
+    ArraySource,
+    BatchReceived,
+    ConsumerLedger,
+    Counts,
+    Events,
+    EventSchema,
+    Feature,
+    InputError,
+    Position,
+    RunBegan,
+    RunEnded,
+    Source,
+    Status,
+    WireConfig,
+)
+from streams.consumer_end import ConsumerEnd
+from streams.producer_end import ProducerEnd
+
+SCHEMA = EventSchema((Feature("m", "TeV", 0, 1e9), Feature("y", "", -1, 1)))
+PEER = b"learner"
+
+
+class Learner:
+    """A consumer that trains on what it gets.
+
+    Args:
+        resume: where it stands.
+        batch_s: how long it needs for a batch.
+    """
+
+    def __init__(self, wire: WireConfig, *, resume: Position | None, batch_s: float) -> None:
+        self.end = ConsumerEnd(wire, name="learner", resume=resume, expect=SCHEMA, now=0.0)
+        self.ledger = ConsumerLedger()
+        self.batches: list[BatchReceived] = []
+        self.ended: RunEnded | None = None
+        self.batch_s = batch_s
+        self._free_at = 0.0
+        self._unread: list[BatchReceived] = []
+
+    def turn(self, frames: list[list[bytes]], now: float) -> None:
+        for message in frames:
+            for incoming in self.end.receive(message, now):
+                self.ledger.observe(incoming)
+                if isinstance(incoming, BatchReceived):
+                    self._unread.append(incoming)
+                elif isinstance(incoming, RunEnded):
+                    self.ended = incoming
+        while self._unread and self._free_at <= now:
+            received = self._unread.pop(0)
+            self._free_at = max(self._free_at, now) + self.batch_s
+            self.batches.append(received)
+            self.ledger.account([received.batch_number], trained=len(received.batch))
+            self.end.consumed(received.batch_number)
+        if self.ended is not None and not self._unread:
+            self.end.acknowledge(self.ended.position)
+        self.end.tick(now)
+
+
+class Studio:
+    """Puts a learner in the place of the socket and keeps the time."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        self.learner: Learner | None = None
+        self.wire = WireConfig(batch_events=8, window_batches=4, max_delay_ms=50.0)
+        self.resume: Position | None = None
+        self.batch_s = 0.0
+        self.at_turn: Callable[[int], None] = lambda _: None
+        self.n_turns = 0
+        studio = self
+
+        class Loopback:
+            address = "nowhere"
+
+            def __init__(self, wire: WireConfig, begin: RunBegan, *, clock: Any) -> None:
+                self.end = ProducerEnd(wire, begin, clock())
+                studio.learner = Learner(wire, resume=studio.resume, batch_s=studio.batch_s)
+
+            has_credit = property(lambda self: self.end.has_credit(studio.now))
+            is_alive = property(lambda self: self.end.is_alive(studio.now))
+            rewind_to = property(lambda self: self.end.rewind)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.end, name)
+
+            def send(self, batch: Any, truth: Any = None) -> None:
+                self.end.batch(batch, truth, 0, 0)
+
+            def poll(self, timeout_s: float) -> None:
+                studio.now += max(timeout_s, 1e-5)
+                studio.turn(self.end)
+
+            def __enter__(self) -> Self:
+                return self
+
+            def __exit__(self, *_: object) -> None:
+                return
+
+        monkeypatch.setattr(producer, "Sender", Loopback)
+
+    def turn(self, end: ProducerEnd) -> None:
+        self.n_turns += 1
+        self.at_turn(self.n_turns)
+        learner = self.learner
+        assert learner is not None
+        frames = [f for _, f in end.outbox]
+        end.outbox.clear()
+        learner.turn(frames, self.now)
+        for message in learner.end.outbox:
+            end.receive(PEER, message, self.now)
+        learner.end.outbox.clear()
+        end.tick(self.now)
+
+    def run(self, source: Source, **changes: Any) -> ProducerReport:
+        settings: dict[str, Any] = {
+            "wire": self.wire,
+            "pacing": PacingConfig(),
+            "replay": ReplayConfig(lumisection_events=50),
+            "clock": lambda: self.now,
+        }
+        return run_producer(source, **{**settings, **changes})
+
+    @property
+    def trained(self) -> list[int]:
+        assert self.learner is not None
+        return [int(e) for r in self.learner.batches for e in r.batch.x[:, 0]]
+
+
+@pytest.fixture
+def studio(monkeypatch: pytest.MonkeyPatch) -> Studio:
+    return Studio(monkeypatch)
+
+
+def events(n: int, *, status: np.ndarray | None = None) -> ArraySource:
+    x = np.stack([np.arange(n), np.zeros(n)], axis=1).astype(np.float32)
+    return ArraySource(SCHEMA, x, status=status)
+
+
+class Stop:
+    requested = False
+
+
+def test_every_event_reaches_the_learner_in_order(studio: Studio) -> None:
+    report = studio.run(events(233))
+    assert studio.trained == list(range(233))
+    assert report.condition == "GOOD"
+    assert report.is_acknowledged
+    assert report.ledger.totals == Counts(generated=233, sent=233)
+
+
+def test_both_ledgers_balance(studio: Studio) -> None:
+    status = np.zeros(300, dtype=np.uint8)
+    status[10:30] = Status.NOT_SELECTED
+    status[::17] = Status.BAD_INPUT
+    report = studio.run(events(300, status=status))
+    assert studio.learner is not None
+    assert report.ledger.balance().is_balanced
+    assert studio.learner.ledger.balance().is_balanced
+    document = studio.learner.ledger.document()
+    assert document["sent"] == (status == 0).sum()
+    assert document["bad"] == (status == Status.BAD_INPUT).sum()
+    assert document["not_selected"] == (status == Status.NOT_SELECTED).sum()
+
+
+def test_an_empty_stream_is_a_good_run(studio: Studio) -> None:
+    assert studio.run(events(0)).condition == "GOOD"
+
+
+def test_a_slow_learner_slows_a_lossless_producer(studio: Studio) -> None:
+    studio.batch_s = 0.05
+    report = studio.run(events(400))
+    assert studio.trained == list(range(400))
+    assert report.elapsed_s > 40 * 0.05
+    assert report.dead_s == 0.0
+    assert report.live_s == pytest.approx(report.elapsed_s)
+
+
+def test_a_slow_learner_makes_a_realtime_producer_dead(studio: Studio) -> None:
+    studio.batch_s = 0.05
+    studio.wire = WireConfig(batch_events=8, window_batches=2, mode="realtime")
+    report = studio.run(events(4000), pacing=PacingConfig("constant", rate_hz=1000.0))
+    totals = report.ledger.totals
+    assert totals.generated == 4000
+    assert totals.sent == len(studio.trained)
+    assert totals.busy == 4000 - totals.sent
+    assert 0.10 < totals.sent / 4000 < 0.25  # 8 events each 50 ms of 50 events
+    assert studio.learner is not None
+    assert studio.learner.ledger.balance().is_balanced
+
+
+def test_live_and_dead_time_are_the_elapsed_time(studio: Studio) -> None:
+    studio.batch_s = 0.05
+    studio.wire = WireConfig(batch_events=8, window_batches=2, mode="realtime")
+    report = studio.run(events(2000), pacing=PacingConfig("constant", rate_hz=1000.0))
+    assert report.dead_s > 0
+    assert report.live_s + report.dead_s == pytest.approx(report.elapsed_s)
+    assert report.elapsed_s == pytest.approx(2.0, abs=0.2)
+    rows = list(report.ledger.rows)
+    assert sum(r.live_ns + r.dead_ns for r in rows) / 1e9 == pytest.approx(2.0, abs=0.2)
+
+
+@pytest.mark.parametrize("arrivals", ["constant", "poisson"])
+def test_a_paced_producer_takes_its_time(studio: Studio, arrivals: Any) -> None:
+    report = studio.run(events(500), pacing=PacingConfig(arrivals, rate_hz=100.0, speed=2.0))
+    assert studio.trained == list(range(500))
+    assert report.elapsed_s == pytest.approx(2.5, rel=0.25)
+
+
+def test_an_incomplete_batch_is_sent_after_the_longest_delay(studio: Studio) -> None:
+    studio.wire = WireConfig(batch_events=1000, max_delay_ms=50.0)
+    studio.run(events(500), pacing=PacingConfig("constant", rate_hz=1000.0))
+    assert studio.learner is not None
+    sizes = [len(r.batch) for r in studio.learner.batches]
+    assert max(sizes) <= 65  # 50 ms and two ticks at 1 kHz
+    assert sum(sizes) == 500
+
+
+def test_a_resumed_learner_gets_the_rest(studio: Studio) -> None:
+    source = events(233)
+    epoch = epoch_of(source, seed=0, replay=ReplayConfig(lumisection_events=50), config={})
+    run, opened = Counts(generated=64, sent=64), Counts(generated=14, sent=14)
+    studio.resume = Position(epoch, 9, 64, 50, run, opened)
+    report = studio.run(source)
+    assert studio.trained == list(range(64, 233))
+    assert report.n_rewinds == 1
+    assert report.ledger.totals == Counts(generated=233, sent=233)
+    assert report.ledger.n_batches == 33
+
+
+def test_a_lumisection_that_nobody_closed_is_closed_after_a_resume(studio: Studio) -> None:
+    source = events(120)
+    epoch = epoch_of(source, seed=0, replay=ReplayConfig(lumisection_events=50), config={})
+    counts = Counts(generated=50, sent=50)
+    studio.resume = Position(epoch, 7, 50, 0, counts, counts)
+    report = studio.run(source)
+    assert [row.lumisection for row in report.ledger.rows] == [1, 2, 3]
+    assert report.ledger.totals.generated == 120
+
+
+def test_batches_after_a_resume_are_the_same_as_without(studio: Studio) -> None:
+    source = events(233)
+    studio.run(source)
+    assert studio.learner is not None
+    first = [(r.batch_number, r.batch.first_event, len(r.batch)) for r in studio.learner.batches]
+    position = studio.learner.batches[11].position
+    source.seek(0)
+    studio.resume = position
+    studio.run(source)
+    again = [(r.batch_number, r.batch.first_event, len(r.batch)) for r in studio.learner.batches]
+    assert again == first[12:]
+
+
+def test_a_stop_ends_the_run_as_interrupted(studio: Studio) -> None:
+    stop = Stop()
+    studio.at_turn = lambda n: setattr(stop, "requested", n > 20)
+    report = studio.run(events(100_000), stop=stop)
+    assert report.condition == "INTERRUPTED"
+    assert report.is_acknowledged
+    assert 0 < len(studio.trained) < 100_000
+    assert studio.learner is not None
+    assert studio.learner.ledger.balance().is_balanced
+    assert studio.learner.ledger.document()["condition"] == "INTERRUPTED"
+
+
+class Failing(ArraySource):
+    """A source whose file is damaged behind an event."""
+
+    fails_at = 100
+
+    def read(self, n: int) -> Events:
+        events = super().read(n)
+        if events.first_event + len(events) > self.fails_at:
+            self.seek(events.first_event)
+            raise InputError("events.h5: truncated")
+        return events
+
+
+def test_a_source_that_fails_aborts_the_run_at_its_position(studio: Studio) -> None:
+    x = np.stack([np.arange(1000), np.zeros(1000)], axis=1).astype(np.float32)
+    report = studio.run(Failing(SCHEMA, x))
+    assert report.condition == "ABORTED"
+    assert str(report.error) == "events.h5: truncated"
+    assert f"at event {report.ledger.next_event}: events.h5" in report.text
+    assert 0 < report.ledger.next_event <= 100
+    assert studio.trained == list(range(report.ledger.next_event))
+    assert report.is_acknowledged
+
+
+def test_a_source_that_fails_at_once_is_an_input_error(studio: Studio) -> None:
+    source = Failing(SCHEMA, np.zeros((10, 2), dtype=np.float32))
+    source.fails_at = 0
+    with pytest.raises(InputError, match="truncated"):
+        studio.run(source)
+
+
+def test_progress_is_reported_twice_a_second(studio: Studio) -> None:
+    seen: list[Progress] = []
+    studio.run(
+        events(500),
+        pacing=PacingConfig("constant", rate_hz=100.0),
+        on_progress=seen.append,
+    )
+    assert 8 <= len(seen) <= 11
+    assert [p.next_event for p in seen] == sorted(p.next_event for p in seen)
+    assert seen[-1].n_events == 500
+
+
+def test_the_same_run_has_the_same_epoch() -> None:
+    replay = ReplayConfig()
+    assert epoch_of(events(9), seed=1, replay=replay, config={"a": 1}) == epoch_of(
+        events(9), seed=1, replay=replay, config={"a": 1}
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"source": events(10)},
+        {"seed": 2},
+        {"replay": ReplayConfig(run=2)},
+        {"replay": ReplayConfig(lumisection_events=7)},
+        {"config": {"a": 2}},
+    ],
+)
+def test_another_run_has_another_epoch(change: dict[str, Any]) -> None:
+    base: dict[str, Any] = {
+        "source": events(9),
+        "seed": 1,
+        "replay": ReplayConfig(),
+        "config": {"a": 1},
+    }
+    changed = {**base, **change}
+    assert epoch_of(base.pop("source"), **base) != epoch_of(changed.pop("source"), **changed)
+
+
+def test_the_producer_does_not_load_torch() -> None:
+    import subprocess
+    import sys
+
+    code = "import replay.producer, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
