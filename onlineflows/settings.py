@@ -27,8 +27,8 @@ class FlowConfig:
     family: Family = "autoregressive"
     transform: Transform = "spline"
     blocks: int = 3
-    hidden: int = 32
-    bins: int = 16
+    hidden: int = 64
+    bins: int = 8
     bound: float = 5.0
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class PreprocessConfig:
     """
 
     fit_events: int = 20_000
-    knots: int = 33
+    knots: int = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class OptimiserConfig:
     """
 
     kind: Literal["schedule_free", "adam"] = "schedule_free"
-    learning_rate: float = 1e-2
+    learning_rate: float = 2.5e-3
     warmup_steps: int = 200
     weight_decay: float = 0.0
 
@@ -159,7 +159,7 @@ class DriftConfig:
 
     delta: float = 1e-5
     warmup_events: int = 100_000
-    sample_events: int = 64
+    sample_events: int = 256
 
 
 @dataclass(frozen=True, slots=True)
