@@ -7,8 +7,9 @@ SOURCES := streams replay onlineflows tests .ci
 BUILD_FILES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt) \
 	$(shell find onlineflows/engine -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
 PIP := $(RUN) pip --disable-pip-version-check --quiet
-# The default build of torch for Linux brings gigabytes of GPU libraries; this index has it without.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# The default build of torch for Linux brings gigabytes of GPU libraries. PyTorch's installation page
+# names an index of builds without them: give its address here to be spared.
+TORCH_INDEX ?=
 
 .PHONY: demo setup test test-slow lint format bench clean
 
@@ -44,7 +45,7 @@ $(VENV)/.torch: constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "needs Python 3.11 or newer")'
 	@echo "Installing into $(VENV): once, a minute or two"
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --retries 1 --no-deps -c constraints.txt --extra-index-url $(TORCH_INDEX) torch
+	$(PIP) install --retries 1 --no-deps -c constraints.txt $(addprefix --extra-index-url ,$(TORCH_INDEX)) torch
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(BUILD_FILES)
