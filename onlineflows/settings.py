@@ -99,7 +99,8 @@ class TrainerConfig:
         engine: "auto" takes the compiled engine where it was built and torch elsewhere; "torch" and
             "compiled" insist.
         precision: "bfloat16" lets the compiled engine multiply in bfloat16 while it trains, where
-            the processor can; densities are always evaluated in float32 or better.
+            the processor can, and a GPU in TF32; densities are always evaluated in float32 or
+            better.
         deterministic: whether gradients have the same bits for any number of threads.
         device: "cpu", or "cuda" to take gradient steps on a GPU; see docs/gpu.md for the batch
             sizes that it wants.

@@ -11,6 +11,7 @@ from torch import Tensor
 from onlineflows.errors import ConfigError, DivergedError
 from onlineflows.flows.base import Flow
 from onlineflows.flows.gpu.fused import device_flow
+from onlineflows.flows.torch_flow import TorchFlow
 from onlineflows.online.device_optimiser import DeviceScheduleFreeAdamW
 from onlineflows.online.optimiser import make_optimiser
 from onlineflows.online.staging import Staging
@@ -230,7 +231,12 @@ def make_trainer(config: LearnerConfig, flow: Flow) -> Trainer | GraphedTrainer:
         raise ConfigError(
             f'optimiser.kind: expected "schedule_free" on a GPU; got {config.optimiser.kind!r}'
         )
-    on_device = device_flow(flow.spec, flow.theta.to(config.trainer.device))
+    theta = flow.theta.to(config.trainer.device)
+    if config.trainer.engine == "torch":
+        on_device: Flow = TorchFlow(flow.spec, theta)
+    else:
+        exact = config.trainer.precision == "float32"
+        on_device = device_flow(flow.spec, theta, precision="tf32x3" if exact else "tf32")
     return GraphedTrainer(
         on_device,
         DeviceScheduleFreeAdamW(config.optimiser, on_device.theta),

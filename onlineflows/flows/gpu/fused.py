@@ -126,11 +126,16 @@ def unsupported(spec: FlowSpec) -> str:
     return ""
 
 
-def device_flow(spec: FlowSpec, theta: Tensor) -> Flow:
+def device_flow(spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3") -> Flow:
     """Returns the fastest flow over a θ on a GPU that gives the right gradient there.
 
     The fused kernel is compared with the torch flow once, on the device itself; if it can't run
     or is wrong, the torch flow is used and a warning says so.
+
+    Args:
+        spec: the architecture.
+        theta: the live weights on the device, float32; kept, not copied.
+        precision: of the kernel's matrix products.
     """
     reason = unsupported(spec)
     if not reason and importlib.util.find_spec("triton") is None:
@@ -140,14 +145,14 @@ def device_flow(spec: FlowSpec, theta: Tensor) -> Flow:
         return TorchFlow(spec, theta)
     from onlineflows.flows.gpu.kernels import TritonError
 
-    flow = FusedFlow(spec, theta)
+    flow = FusedFlow(spec, theta, precision=precision)
     try:
-        error = gradient_error(flow)
+        error = gradient_error(flow, precision=precision)
     except (RuntimeError, TritonError) as failure:
         logger.warning("gradients by torch: the fused kernel doesn't run here: %r", failure)
         return TorchFlow(spec, theta)
     # Written so that NaN fails.
-    if not error < TOLERANCE["tf32x3"]:
+    if not error < TOLERANCE[precision]:
         logger.warning("gradients by torch: those of the fused kernel are off by %.1e", error)
         return TorchFlow(spec, theta)
     return flow

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from onlineflows.errors import ConfigError, DivergedError
-from onlineflows.flows import Flow, make_flow
+from onlineflows.flows import Flow, TorchFlow, build_spec, initial_theta
 from onlineflows.online import graphed
 from onlineflows.online.device_optimiser import DeviceScheduleFreeAdamW
 from onlineflows.online.graphed import GraphedTrainer, make_trainer
@@ -20,13 +20,13 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GP
 devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_gpu)])
 
 
-def new_flow() -> Flow:
-    return make_flow(FLOW, 3, generator=torch.Generator().manual_seed(1))
+def new_flow(device: str = "cpu", config: FlowConfig = FLOW) -> Flow:
+    spec = build_spec(config, 3)
+    return TorchFlow(spec, initial_theta(spec, torch.Generator().manual_seed(1)).to(device))
 
 
 def new_trainer(device: str = "cpu") -> GraphedTrainer:
-    flow = new_flow()
-    flow = type(flow)(flow.spec, flow.theta.to(device))
+    flow = new_flow(device)
     return GraphedTrainer(flow, DeviceScheduleFreeAdamW(OPTIMISER, flow.theta), batch_size=BATCH)
 
 
@@ -139,6 +139,16 @@ def test_a_mini_batch_may_be_overwritten_at_once(device):
         ours.step(reused)
         plain.step(batch)
     torch.testing.assert_close(ours.averaged(), plain.averaged(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["autoregressive", "coupling"])
+def test_a_step_never_looks_at_a_value(family):
+    # Tensors of this device have none: waiting for one, or for one of the CPU's, would fail.
+    blind = new_flow("meta", FlowConfig(family, blocks=2, hidden=8, bins=4))
+    optimiser = DeviceScheduleFreeAdamW(OptimiserConfig(weight_decay=0.1), blind.theta)
+    trainer = GraphedTrainer(blind, optimiser, batch_size=BATCH)
+    trainer.replay()
+    assert trainer._taken.device.type == "meta"
 
 
 def test_the_cpu_keeps_the_plain_trainer():

@@ -8,6 +8,7 @@ import torch
 
 from onlineflows.errors import ConfigError
 from onlineflows.flows import TorchFlow, build_spec
+from onlineflows.flows.gpu import fused
 from onlineflows.flows.gpu.fused import FusedFlow, device_flow, gradient_error, unsupported
 from onlineflows.settings import FlowConfig
 
@@ -67,6 +68,22 @@ def test_the_tile_does_not_change_the_gradient(tile):
     ours = FusedFlow(spec, theta, tile_events=tile, precision="ieee").gradient(x)
     truth = TorchFlow(spec, theta.double()).gradient(x)
     torch.testing.assert_close(ours.theta.double(), truth.theta, rtol=1e-3, atol=1e-5)
+
+
+@needs_triton
+def test_the_kernel_is_used_once_it_was_found_right():
+    spec = build_spec(FlowConfig(blocks=1, hidden=8), 2)
+    theta = torch.zeros(spec.n_parameters, device=DEVICE)
+    assert type(device_flow(spec, theta)) is FusedFlow
+
+
+@needs_triton
+def test_a_kernel_that_is_wrong_is_not_used(monkeypatch, caplog):
+    monkeypatch.setattr(fused, "gradient_error", lambda *_, **__: float("nan"))
+    spec = build_spec(FlowConfig(blocks=1, hidden=8), 2)
+    theta = torch.zeros(spec.n_parameters, device=DEVICE)
+    assert type(device_flow(spec, theta)) is TorchFlow
+    assert "off by nan" in caplog.text
 
 
 @pytest.mark.parametrize(
