@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 from replay.observables import Jets, dijet_observables
 from replay.settings import LhcoFeaturesConfig
 from replay.sources.files import FileSource, open_files
-from replay.sources.reader import Rows, first_line, labels_from
-from streams import LHCO, EventSchema, InputError, Status
+from replay.sources.reader import Rows, first_line, labels_from, rows_from
+from streams import LHCO, EventSchema, InputError
 from streams.errors import nearest
 
 JET_COLUMNS = tuple(
     f"{name}j{jet}" for jet in (1, 2) for name in ("px", "py", "pz", "m", "tau1", "tau2", "tau3")
 )
 """The 14 columns of a feature file in the official order; the label comes 15th, if at all."""
+
+KEY = "df"
+"""The frame's name in the published files."""
 
 LABEL = "label"
 USED = (0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 11, 12)
@@ -50,7 +53,7 @@ class PandasFixed:
             ) from error
         try:
             self._open(key)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             self.close()
             raise InputError(
                 f"expected a frame in pandas' fixed layout; got {first_line(error)}; "
@@ -88,6 +91,11 @@ class PandasFixed:
                 )
             self._place |= {name: (number, column) for column, name in enumerate(items)}
             self._blocks.append(values)
+        if set(self._place) != set(self.columns):
+            raise InputError(
+                f"expected the columns {self.columns} in the blocks; got {list(self._place)}; at "
+                f"{self._where}; the file is damaged"
+            )
 
     def read(self, columns: Sequence[str | int], start: int, stop: int) -> NDArray[Any]:
         """Returns some columns of rows start to stop, shape (stop - start, n), as float64.
@@ -202,10 +210,7 @@ class FeatureReader:
             table = table[keep]
         label = None if self._label is None else self._labels(table[:, -1])
         if self._is_observables:
-            with np.errstate(over="ignore"):
-                x = table[:, : LHCO.n_features].astype(np.float32)
-            bad = ~np.isfinite(x).all(axis=1)
-            return Rows(x, np.where(bad, Status.BAD_INPUT, Status.GOOD).astype(np.uint8), label)
+            return rows_from(table[:, : LHCO.n_features], label)
         dijets = dijet_observables(Jets.from_table(table[:, :6]), Jets.from_table(table[:, 6:12]))
         return Rows(dijets.x, dijets.status, label)
 
@@ -230,6 +235,24 @@ def open_features(config: LhcoFeaturesConfig) -> FileSource:
         InputError: a file is missing or isn't one.
     """
     return open_files(config.paths, lambda path: FeatureReader(path, config.key), config.selection)
+
+
+def is_lhco_features(path: Path) -> bool:
+    """Returns whether a file is an LHC Olympics feature file: a frame ``df`` with the 14 jet
+    columns, by name or numbered. False for whatever can't be read as one.
+    """
+    try:
+        frame = PandasFixed(path, KEY)
+    except InputError:
+        return False
+    columns = frame.columns
+    frame.close()
+    return set(JET_COLUMNS) <= set(columns) or _are_numbered(columns)
+
+
+def _are_numbered(columns: Sequence[str | int]) -> bool:
+    """Whether columns without names are as many as the jet columns, with or without a label."""
+    return len(columns) in (14, 15) and all(isinstance(name, int) for name in columns)
 
 
 def _names(items: Any, where: str) -> list[str | int]:

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import EventSchema, InputError
+from streams import EventSchema, InputError, Status
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +76,19 @@ class Reader(Protocol):
     def close(self) -> None:
         """Closes the file; safe to call twice."""
         ...
+
+
+def rows_from(table: NDArray[np.float64], label: NDArray[np.uint8] | None) -> Rows:
+    """Returns features as they are in a file as rows; bad are those that aren't finite in float32.
+
+    Args:
+        table: features, shape (n, d), in the schema's units.
+        label: truth, shape (n,).
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = table.astype(np.float32)
+    bad = ~np.isfinite(x).all(axis=1)
+    return Rows(x, np.where(bad, Status.BAD_INPUT, Status.GOOD).astype(np.uint8), label)
 
 
 def labels_from(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:

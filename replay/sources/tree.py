@@ -3,7 +3,7 @@
 import lzma
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,11 @@ class Tree:
         except InputError:
             self.close()
             raise
+
+    @property
+    def keys(self) -> Mapping[str, str]:
+        """The file's own key of each branch, by the name that the branch has here."""
+        return self._keys
 
     def _require_whole(self) -> None:
         # A tree can often be read from a file that lacks its end; then it isn't what was written.

@@ -10,7 +10,7 @@ import pytest
 from replay.observables import Jets, dijet_observables
 from replay.settings import LhcoFeaturesConfig, SelectionConfig
 from replay.sinks import open_sink
-from replay.sources.hdf5 import FeatureReader, PandasFixed, open_features
+from replay.sources.hdf5 import FeatureReader, PandasFixed, is_lhco_features, open_features
 from streams import LHCO, InputError, Status
 
 
@@ -179,3 +179,30 @@ def test_blosc_files_give_all_their_events(test_data) -> None:
     events = source.read(100_000)
     assert len(events) == 40_000
     assert LHCO.in_support(events.x).all()
+
+
+def test_a_feature_file_is_told_by_its_columns(path: Path, jet_events) -> None:
+    jet_events(5).frame().iloc[:, ::-1].to_hdf(path, key="df")
+    assert is_lhco_features(path)
+
+
+@pytest.mark.parametrize(
+    ("n_columns", "expected"), [(13, False), (14, True), (15, True), (16, False), (2101, False)]
+)
+def test_numbered_columns_are_told_by_how_many_they_are(
+    path, write_blosc, n_columns: int, expected: bool
+) -> None:
+    assert is_lhco_features(write_blosc(path, np.ones((20, n_columns)))) == expected
+
+
+def test_a_file_of_the_observables_is_no_feature_file(path: Path) -> None:
+    with open_sink(path, LHCO) as sink:
+        sink.write(np.ones((3, 5), np.float32))
+    assert not is_lhco_features(path)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"mjj,mJ1", b"\x89HDF\r\n\x1a\n" + bytes(99)])
+def test_what_can_not_be_read_is_no_feature_file(path: Path, content: bytes | None) -> None:
+    if content is not None:
+        path.write_bytes(content)
+    assert not is_lhco_features(path)

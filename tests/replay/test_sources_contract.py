@@ -16,8 +16,10 @@ from replay.settings import (
     SourceConfig,
     StandinConfig,
 )
+from replay.sinks import open_sink
 from replay.sources import open_source
-from streams import Events, InputError, Source, Status
+from replay.sources.table import open_table
+from streams import LHCO, Events, InputError, Source, Status
 
 SHUFFLED = SelectionConfig(first_row=10, end_row=390, shuffle=True, seed=3)
 THINNED = SelectionConfig(signal_fraction=0.05, shuffle=True, seed=4)
@@ -34,13 +36,30 @@ NAMES = [
     "rntuple_dijet",
     "rntuple_expressions",
     "standin",
+    "table_npy",
+    "table_h5",
+    "table_parquet",
+    "table_root",
 ]
+
+
+def open_any(config: SourceConfig | Path) -> Source:
+    """Opens a configured source, or a table of the LHCO observables by its path."""
+    return open_table(config, LHCO) if isinstance(config, Path) else open_source(config)
+
+
+def write_table(path: Path) -> Path:
+    rng = np.random.default_rng(2)
+    with open_sink(path, LHCO) as sink:
+        for n in (150, 1, 249):
+            sink.write(rng.random((n, 5), dtype=np.float32), rng.integers(0, 2, n, dtype=np.uint8))
+    return path
 
 
 @pytest.fixture(scope="module")
 def configs(
     tmp_path_factory, jet_events, particle_table, write_blosc, write_tree, write_rntuple
-) -> dict[str, SourceConfig]:
+) -> dict[str, SourceConfig | Path]:
     folder: Path = tmp_path_factory.mktemp("sources")
     events = jet_events(400)
     one, two = str(folder / "one.h5"), str(folder / "two.h5")
@@ -70,28 +89,32 @@ def configs(
         "rntuple_dijet": RootConfig("root", (rntuple,), dijet="FatJet", cut="met > 20"),
         "rntuple_expressions": RootConfig("root", (rntuple,), features=met),
         "standin": StandinConfig(n_events=500, signal_fraction=0.1),
+        "table_npy": write_table(folder / "table.npy"),
+        "table_h5": write_table(folder / "table.h5"),
+        "table_parquet": write_table(folder / "table.parquet"),
+        "table_root": write_table(folder / "table.root"),
     }
 
 
 @pytest.fixture(params=NAMES)
-def config(request, configs) -> SourceConfig:
+def config(request, configs) -> SourceConfig | Path:
     return configs[request.param]
 
 
 @pytest.fixture
-def source(config: SourceConfig) -> Iterator[Source]:
-    opened = open_source(config)
+def source(config: SourceConfig | Path) -> Iterator[Source]:
+    opened = open_any(config)
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def whole_of() -> Callable[[SourceConfig], Events]:
-    known: dict[SourceConfig, Events] = {}
+def whole_of() -> Callable[[SourceConfig | Path], Events]:
+    known: dict[SourceConfig | Path, Events] = {}
 
-    def read(config: SourceConfig) -> Events:
+    def read(config: SourceConfig | Path) -> Events:
         if config not in known:
-            source = open_source(config)
+            source = open_any(config)
             known[config] = read_all(source, lambda: 100_000)
             source.close()
         return known[config]
@@ -100,7 +123,7 @@ def whole_of() -> Callable[[SourceConfig], Events]:
 
 
 @pytest.fixture
-def whole(config: SourceConfig, whole_of: Callable[[SourceConfig], Events]) -> Events:
+def whole(config: SourceConfig, whole_of: Callable[[SourceConfig | Path], Events]) -> Events:
     """All events of the source, read with one large request after the other."""
     return whole_of(config)
 
@@ -209,11 +232,12 @@ def test_closing_twice_is_harmless(source: Source) -> None:
     source.close()
 
 
-def test_files_are_described_by_their_digests(source: Source, config: SourceConfig) -> None:
+def test_files_are_described_by_their_digests(source: Source, config: SourceConfig | Path) -> None:
     if isinstance(config, StandinConfig):
         assert source.files == ()
         return
-    paths = (config.paths,) if isinstance(config.paths, str) else config.paths
+    given = config if isinstance(config, Path) else config.paths
+    paths = given if isinstance(given, tuple) else (given,)
     expected = [
         (Path(p).name, Path(p).stat().st_size, hashlib.sha256(Path(p).read_bytes()).hexdigest())
         for p in paths
