@@ -5,24 +5,28 @@ the whole one). Sections, keys, types and defaults are read from the dataclasses
 is written down in one place. Everything that is wrong is reported at once.
 """
 
+import copy
 import dataclasses
 import hashlib
 import json
 import math
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from onlineflows.config_errors import describe
+from onlineflows.config_errors import describe, keys_of
 from onlineflows.errors import ConfigError, OnlineFlowsError
 from onlineflows.overrides import apply_overrides
 from streams.errors import StreamError, nearest
 
 C = TypeVar("C")
+
+_INFINITE = ("inf", "-inf")
+"""How `to_dict` writes infinite numbers."""
 
 
 def load(cls: type[C], path: Path | None, overrides: Sequence[str] = ()) -> C:
@@ -88,19 +92,20 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: there's no such file, or it isn't TOML.
     """
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except FileNotFoundError:
-        there = [p.name for p in path.parent.glob("*.toml")]
-        raise ConfigError(
-            f"{path}: expected a configuration file (TOML); there is none; "
-            f"{nearest(path.name, there)}"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: expected TOML; got a file that isn't: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a readable file; got {error.strerror}") from error
+    document: dict[str, Any] = _read(path, "toml", tomllib.loads)
+    return document
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the content of a JSON file, say of the one that a run leaves as its configuration.
+
+    Raises:
+        ConfigError: there's no such file, it isn't JSON, or not an object.
+    """
+    document = _read(path, "json", json.loads)
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected a JSON object; got {type(document).__name__}")
+    return document
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -119,6 +124,24 @@ def fingerprint(config: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def _read(path: Path, suffix: str, decode: Callable[[str], Any]) -> Any:
+    """What a text file of some format says."""
+    try:
+        return decode(path.read_bytes().decode())
+    except FileNotFoundError:
+        there = [p.name for p in path.parent.glob(f"*.{suffix}")]
+        raise ConfigError(
+            f"{path}: expected a configuration file ({suffix.upper()}); there is none; "
+            f"{nearest(path.name, there)}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(
+            f"{path}: expected {suffix.upper()}; got a file that isn't: {error}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a readable file; got {error.strerror}") from error
+
+
 def _parse_section(expected: Any, table: Any, name: str) -> tuple[Any, list[str]]:
     """The section's dataclass, or None and what is wrong with the table."""
     # The one-element tuple lets a configuration of pydantic's own reach the dataclasses inside.
@@ -126,13 +149,38 @@ def _parse_section(expected: Any, table: Any, name: str) -> tuple[Any, list[str]
         tuple[expected], config=ConfigDict(extra="forbid", strict=True)
     )
     try:
-        # By way of JSON, in which a strict reading still takes lists for tuples.
-        return adapter.validate_json(json.dumps([table], default=str))[0], []
+        return _validate(adapter, table), []
     except ValidationError as error:
         return None, describe(error, expected, table, name)
     except (OnlineFlowsError, StreamError) as error:
         # A dataclass refused its own values; its message names the key.
         return None, [str(error)]
+
+
+def _validate(adapter: TypeAdapter[tuple[Any]], table: Any) -> Any:
+    # By way of JSON, in which a strict reading still takes lists for tuples.
+    try:
+        return adapter.validate_json(json.dumps([table], default=str))[0]
+    except ValidationError as error:
+        restored = _restore_infinite(table, error)
+        if restored == table:
+            raise
+        return adapter.validate_json(json.dumps([restored], default=str))[0]
+
+
+def _restore_infinite(table: Any, error: ValidationError) -> Any:
+    """The table with numbers where `to_dict` wrote strings; only the types tell those apart from
+    a run that is named "inf".
+    """
+    restored = [copy.deepcopy(table)]
+    for details in error.errors(include_url=False):
+        if details["type"] == "float_type" and details["input"] in _INFINITE:
+            *above, last = (0, *keys_of(details, table))
+            place: Any = restored
+            for key in above:
+                place = place[key]
+            place[last] = float(details["input"])
+    return restored[0]
 
 
 def _plain(value: Any) -> Any:

@@ -34,13 +34,33 @@ def describe(error: ValidationError, expected: Any, table: Any, section: str) ->
     """
     places: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for details in error.errors(include_url=False):
-        places.setdefault(_keys(details, table), []).append(details)
+        places.setdefault(keys_of(details, table), []).append(details)
     return [
         _line(section, keys, details, expected, table)
         for keys, details in places.items()
         # Of a union, the member that failed deeper inside is the one that was meant.
         if not any(len(k) > len(keys) and k[: len(keys)] == keys for k in places)
     ]
+
+
+def keys_of(details: ErrorDetails, table: Any) -> tuple[int | str, ...]:
+    """Returns where in a table an error is: keys and indices, without the tags that pydantic
+    inserts for members of a union.
+    """
+    names_absent_key = details["type"] in (_UNKNOWN, "missing")
+    loc = details["loc"][1:]
+    keys: list[int | str] = []
+    value = table
+    for number, key in enumerate(loc):
+        is_last = number == len(loc) - 1
+        present = (isinstance(value, dict) and key in value) or (
+            isinstance(value, list) and isinstance(key, int) and key < len(value)
+        )
+        if present:
+            value = value[key]
+        if present or (is_last and names_absent_key):
+            keys.append(key)
+    return tuple(keys)
 
 
 def _line(
@@ -72,24 +92,6 @@ def _expected(details: ErrorDetails) -> str:
     if details["type"] == "literal_error":
         return str(details["ctx"]["expected"])
     return _EXPECTED.get(details["type"], details["msg"])
-
-
-def _keys(details: ErrorDetails, table: Any) -> tuple[int | str, ...]:
-    """The location without the tags that pydantic inserts for members of a union."""
-    names_absent_key = details["type"] in (_UNKNOWN, "missing")
-    loc = details["loc"][1:]
-    keys: list[int | str] = []
-    value = table
-    for number, key in enumerate(loc):
-        is_last = number == len(loc) - 1
-        present = (isinstance(value, dict) and key in value) or (
-            isinstance(value, list) and isinstance(key, int) and key < len(value)
-        )
-        if present:
-            value = value[key]
-        if present or (is_last and names_absent_key):
-            keys.append(key)
-    return tuple(keys)
 
 
 def _known_keys(expected: Any, table: Any, keys: Sequence[int | str]) -> list[str]:

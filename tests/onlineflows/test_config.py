@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from onlineflows.cli.config import Config, load_config
-from onlineflows.config import fingerprint, load, parse, to_dict
+from onlineflows.config import fingerprint, load, parse, read_json, to_dict
 from onlineflows.errors import ConfigError
 from onlineflows.settings import LearnerConfig
 from replay.settings import LhcoFeaturesConfig, RootConfig, StandinConfig
@@ -207,6 +207,56 @@ def test_a_configuration_survives_the_way_to_json_and_back() -> None:
     assert parse(Config, document, where="the manifest") == config
 
 
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_what_a_run_leaves_is_its_configuration(tmp_path: Path, path: Path) -> None:
+    config = load_config(path)
+    left = tmp_path / "config.json"
+    left.write_text(json.dumps(to_dict(config)))
+    assert parse(Config, read_json(left), where=str(left)) == config
+
+
+def test_unbounded_features_survive_the_way_to_json_and_back() -> None:
+    feature = "{name = 'x', expression = 'x'}"
+    config = load_config(
+        None, ["source.type=root", "source.paths=[a]", f"source.features=[{feature}]"]
+    )
+    assert parse(Config, json.loads(json.dumps(to_dict(config))), where="a run") == config
+
+
+def test_only_the_name_of_infinity_stands_for_a_number() -> None:
+    document = to_dict(load_config(None, ['run.name="inf"']))
+    assert parse(Config, document, where="a run").run.name == "inf"
+    document["pacing"]["rate_hz"] = "1000"
+    with pytest.raises(ConfigError, match=r'pacing\.rate_hz: expected a number; got "1000"'):
+        parse(Config, document, where="a run")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "expected JSON; got a file that isn't"),
+        (b"", "expected JSON; got a file that isn't"),
+        (b'{"a": "\xff"}', "expected JSON; got a file that isn't"),
+        (b"[" * 100_000, "expected JSON; got a file that isn't"),
+        (b"[1]", "expected a JSON object; got list"),
+        (b"null", "expected a JSON object; got NoneType"),
+    ],
+)
+def test_a_file_that_is_no_json_object_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        read_json(path)
+
+
+def test_a_missing_json_file_is_named_with_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"there is none; nearest known: 'config\.json'"):
+        read_json(tmp_path / "confg.json")
+
+
 def test_infinite_numbers_are_strings_in_json() -> None:
     @dataclass(frozen=True)
     class Section:
@@ -220,12 +270,16 @@ def test_infinite_numbers_are_strings_in_json() -> None:
 
 
 def test_the_fingerprint_does_not_depend_on_how_the_file_is_written(tmp_path: Path) -> None:
-    one = load_config(write(tmp_path, "[flow]\nbins = 16\n[wire]\nheartbeat_s = 1"), ["run.name=a"])
+    one = load_config(
+        write(tmp_path, f"[flow]\nbins = {Config().flow.bins}\n[wire]\nheartbeat_s = 1"),
+        ["run.name=a"],
+    )
     assert fingerprint(one) == fingerprint(load_config(None, ["run.name=a"]))
 
 
 def test_another_value_gives_another_fingerprint() -> None:
-    assert fingerprint(load_config(None, ["flow.bins=8"])) != fingerprint(load_config(None))
+    other = load_config(None, [f"flow.bins={Config().flow.bins + 1}"])
+    assert fingerprint(other) != fingerprint(load_config(None))
 
 
 def test_loading_a_configuration_loads_neither_torch_nor_a_reader() -> None:
