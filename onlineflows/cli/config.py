@@ -8,9 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from onlineflows.config import load, parse
-from onlineflows.errors import ConfigError
-from onlineflows.overrides import apply_overrides
+from onlineflows.config import load
 from onlineflows.settings import (
     BufferConfig,
     CheckpointConfig,
@@ -25,8 +23,6 @@ from onlineflows.settings import (
 )
 from replay.settings import PacingConfig, ReplayConfig, SourceConfig, StandinConfig
 from streams.settings import WireConfig
-
-_SOURCE_BY_SUFFIX = {".h5": "lhco_features", ".hdf5": "lhco_features", ".root": "root"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,28 +89,3 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     if path is None or config.run.name:
         return config
     return dataclasses.replace(config, run=dataclasses.replace(config.run, name=path.stem))
-
-
-def load_data_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Returns a configuration whose `source` reads the events that a user named.
-
-    Args:
-        path: a TOML file, or a data file whose name tells the source: ``.h5`` and ``.hdf5`` are
-            LHCO feature files, ``.root`` is ROOT. What else must be known comes by overrides,
-            such as ``source.dijet=FatJet`` or ``source.type=lhco_particles``.
-        overrides: as given to ``--set``.
-
-    Raises:
-        ConfigError: no source reads such a file, or anything is wrong with the settings.
-    """
-    if path.suffix == ".toml":
-        return load_config(path, overrides)
-    kind = _SOURCE_BY_SUFFIX.get(path.suffix)
-    if kind is None:
-        raise ConfigError(
-            f"{path}: expected a file of events ({', '.join(_SOURCE_BY_SUFFIX)}) or a "
-            f"configuration (.toml) whose [source] describes them; got {path.suffix or 'no suffix'}"
-        )
-    document = {"source": {"type": kind, "paths": [str(path)]}}
-    problems = apply_overrides(document, overrides)
-    return parse(Config, document, where=str(path), problems=problems)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from replay.sources.table import open_table
 
 from onlineflows.cli.config import Config, load_config
 from onlineflows.config import parse, read_json
@@ -17,6 +16,7 @@ from onlineflows.overrides import apply_overrides
 from replay.settings import LhcoFeaturesConfig
 from replay.sources import open_source
 from replay.sources.hdf5 import is_lhco_features
+from replay.sources.table import open_table
 from streams import EventSchema, SchemaError, Source, Status
 
 CHUNK_EVENTS = 1 << 16

@@ -31,6 +31,11 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+EVENTS_FILE = (
+    "Events: a TOML file with a [source], an LHCO feature file (.h5), or a table with the schema's "
+    "own columns (.npy, .h5, .parquet, .root)."
+)
+
 ConfigPath = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="TOML file; defaults alone without one.")
 ]
@@ -42,11 +47,7 @@ SnapshotPath = Annotated[
 ]
 DataPath = Annotated[
     Path | None,
-    typer.Option(
-        "--data",
-        metavar="FILE",
-        help="Events: a data file (.h5, .root), or a TOML file whose [source] describes them.",
-    ),
+    typer.Option("--data", metavar="FILE", help=EVENTS_FILE),
 ]
 Overrides = Annotated[
     list[str] | None,
@@ -176,13 +177,7 @@ def sample(
 @app.command(epilog="Example: onlineflows score runs/lhco events.h5 --output log_prob.npy")
 def score(
     snapshot: SnapshotPath,
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE",
-            help="Events: a data file (.h5, .root), or a TOML file whose [source] describes them.",
-        ),
-    ],
+    data: Annotated[Path, typer.Argument(metavar="FILE", help=EVENTS_FILE)],
     target: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write each event's log_prob (.npy)."),
