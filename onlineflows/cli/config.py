@@ -85,6 +85,9 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file can't be read or anything in it is wrong; lists everything.
     """
+    if path is None:
+        # Without a file the events are the stand-in's, whatever else is said of them.
+        overrides = ["source.type=standin", *overrides]
     config = load(Config, path, overrides)
     if path is None or config.run.name:
         return config

@@ -75,6 +75,10 @@ def open_events(data: Path, schema: EventSchema, overrides: Sequence[str] = ()) 
     """
     if data.suffix == ".toml":
         source = open_source(load_config(data, overrides).source)
+    elif overrides:
+        raise ConfigError(
+            f"--set {overrides[0]}: expected a TOML file whose settings it changes; got {data}"
+        )
     elif is_lhco_features(data):
         source = open_source(LhcoFeaturesConfig(type="lhco_features", paths=(str(data),)))
     else:
