@@ -103,6 +103,7 @@ class ConsumerEnd:
         self._end_acknowledged = False
         self._trained = 0
         self._credit_is_due = False
+        self._told_up_to = 0
         self._last_heard = now
         self._was_heard = False
         self._last_pong = now
@@ -135,11 +136,22 @@ class ConsumerEnd:
         nbytes = self._run.batch_events * self._run.schema.event_nbytes
         return max(1, min(self._wire.window_batches, self._wire.window_nbytes // nbytes))
 
+    @property
+    def _up_to(self) -> int:
+        """Number of the first batch for which there is no room."""
+        return self._next_batch + self.window_batches - len(self._delivered)
+
     def consumed(self, batch_number: int) -> None:
-        """Says that this batch and all before it need no room any more: extends the credit."""
+        """Says that this batch and all before it need no room any more: extends the credit.
+
+        CREDIT goes out once a quarter of the window is free, so that batches keep coming while
+        the program works on those that it has.
+        """
         while self._delivered and self._delivered[0] <= batch_number:
             self._delivered.popleft()
             self._credit_is_due = True
+        if self._up_to - self._told_up_to >= max(1, self.window_batches // 4):
+            self.flush_credit()
 
     def acknowledge(self, position: Position) -> None:
         """Says that everything before a position is inside a durable checkpoint."""
@@ -158,6 +170,11 @@ class ConsumerEnd:
         self._send(
             Bye(code="refused" if refused else "done" if done else "stopped", text=text[:512])
         )
+
+    @property
+    def patience_s(self) -> float:
+        """How long one may wait before `tick` has something to do again."""
+        return self._wire.heartbeat_s if self._run is not None else self._wire.heartbeat_s / 10
 
     # --- time ------------------------------------------------------------------------------
 
@@ -186,10 +203,8 @@ class ConsumerEnd:
                 f"event {self._next_event} could not be delivered in {limit:g} s, though the "
                 f"producer lives ({self.n_malformed} damaged messages)"
             )
-        interval_s = self._wire.heartbeat_s
-        is_new = self._run is None
-        is_lost = is_new or silent_s > SILENT_HEARTBEATS * interval_s
-        if is_lost and now - self._last_hello >= (interval_s / 10 if is_new else interval_s):
+        is_lost = self._run is None or silent_s > SILENT_HEARTBEATS * self._wire.heartbeat_s
+        if is_lost and now - self._last_hello >= self.patience_s:
             self._say_hello(now)
         self.flush_credit()
         pong_is_due = now - self._last_pong >= self._wire.heartbeat_s
@@ -201,10 +216,11 @@ class ConsumerEnd:
         """Puts a due CREDIT into the outbox."""
         if self._credit_is_due and self._run is not None and self._epoch is not None:
             self._credit_is_due = False
+            self._told_up_to = self._up_to
             self._send(
                 Credit(
                     epoch=self._epoch,
-                    up_to=self._next_batch + self.window_batches - len(self._delivered),
+                    up_to=self._up_to,
                     acknowledged=self._acknowledged,
                     ended=self._end_acknowledged,
                 )

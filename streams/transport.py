@@ -31,6 +31,8 @@ MAX_REQUEST_NBYTES = 16 << 10
 MESSAGES_PER_POLL = 256
 """Upper bound on what one poll takes in, so that a flood can't hold the loop."""
 
+LARGEST_PORT = 65535
+
 Clock = Callable[[], float]
 
 
@@ -55,6 +57,7 @@ class Sender:
         clock: Clock = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        _require_address(config.address)
         self._clock = clock
         self._wall_ns = wall_ns
         self._end = ProducerEnd(config, begin, clock())
@@ -222,6 +225,7 @@ class Receiver:
         expect: EventSchema | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
+        _require_address(config.address)
         self._clock = clock
         self._end = ConsumerEnd(config, name=name, resume=resume, expect=expect, now=clock())
         self._context = zmq.Context()
@@ -237,10 +241,7 @@ class Receiver:
             self._socket.connect(config.address)
         except zmq.ZMQError as error:
             self.close()
-            raise TransportError(
-                f"{config.address}: expected an address such as tcp://127.0.0.1:5757 for "
-                f"wire.address; got {error}"
-            ) from error
+            raise TransportError(_no_address(config.address, str(error))) from error
 
     @property
     def position(self) -> Position:
@@ -271,19 +272,27 @@ class Receiver:
         incoming: list[Incoming] = []
         self._end.flush_credit()
         self._flush()
-        if timeout_s > 0:
-            self._socket.poll(max(1, round(1000 * timeout_s)))
+        while True:
+            wait_s = min(timeout_s, self._end.patience_s)
+            if wait_s > 0:
+                self._socket.poll(max(1, round(1000 * wait_s)))
+            self._take_in(incoming)
+            timeout_s -= wait_s
+            if incoming or timeout_s <= 0:
+                return incoming
+
+    def _take_in(self, incoming: list[Incoming]) -> None:
         try:
             for frames in _arrived(self._socket):
                 incoming += self._end.receive(frames, self._clock())
             self._end.tick(self._clock())
         finally:
             self._flush()
-        return incoming
 
     def consumed(self, batch_number: int) -> None:
         """Says that this batch and all before it need no room any more: extends the credit."""
         self._end.consumed(batch_number)
+        self._flush()
 
     def acknowledge(self, position: Position) -> None:
         """Says that everything before a position is inside a durable checkpoint."""
@@ -356,7 +365,20 @@ def _why_not_bound(address: str, error: zmq.ZMQError) -> str:
         )
     if error.errno == errno.EACCES:
         return f"{address}: not permitted; choose a port above 1023 for wire.address"
+    return _no_address(address, str(error))
+
+
+def _no_address(address: str, reason: str) -> str:
     return (
-        f"{address}: expected an address of this machine such as tcp://127.0.0.1:5757 for "
-        f"wire.address; got {error}"
+        f"wire.address: expected an address such as tcp://127.0.0.1:5757, of this machine on the "
+        f"producer's side; got {address!r}: {reason}"
     )
+
+
+def _require_address(address: str) -> None:
+    """Raises TransportError unless an address has a port; ZeroMQ takes 99999 for another one."""
+    if not address.startswith("tcp://"):
+        return
+    port = address.rsplit(":", 1)[1]
+    if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= LARGEST_PORT):
+        raise TransportError(_no_address(address, f"the port is not a number up to {LARGEST_PORT}"))

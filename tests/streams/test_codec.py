@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streams import LHCO, Batch, EventSchema, Feature, MessageError, RunBegan, SourceFile
@@ -86,7 +86,7 @@ def frames_of(message: FromProducer) -> list[bytes]:
 
 @pytest.mark.parametrize("kind", FROM_PRODUCER)
 def test_what_a_producer_says_arrives(kind: type) -> None:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy(kind))
     def arrives(message: FromProducer) -> None:
         assert decode_from_producer(frames_of(message)) == message
@@ -96,7 +96,7 @@ def test_what_a_producer_says_arrives(kind: type) -> None:
 
 @pytest.mark.parametrize("kind", FROM_CONSUMER)
 def test_what_a_consumer_says_arrives(kind: type) -> None:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(strategy(kind))
     def arrives(message: FromConsumer) -> None:
         assert decode_from_consumer([encode(message)]) == message
@@ -135,7 +135,7 @@ def header_of(frames: list[bytes]) -> Data:
 
 
 @given(st.integers(1, 300), st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_batch_arrives_bit_by_bit(n: int, truth: bool) -> None:
     sent, frames = data_frames(n=n, truth=truth)
     batch, labels = decode_batch(header_of(frames), frames, 5)
@@ -168,7 +168,7 @@ def test_another_number_of_features_is_refused(n_features: int) -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_flipped_bit_in_a_payload_is_noticed(data: st.DataObject) -> None:
     _, frames = data_frames(truth=True)
     header = header_of(frames)

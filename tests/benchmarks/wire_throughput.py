@@ -1,0 +1,157 @@
+"""Throughput of the wire from memory, against bare ROUTER/DEALER frames in the same run.
+
+    python tests/benchmarks/wire_throughput.py [--events 20000000] [--batch 1024]
+
+Prints JSON. Rates are in million events per second: by wall clock, and per core, which is one
+over the CPU time of the slower side and hardly depends on what else the machine does.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+import zmq
+
+from replay.producer import run_producer
+from replay.settings import PacingConfig, ReplayConfig
+from streams import LHCO, ArraySource, BatchReceived, ConsumerLedger, RunEnded, WireConfig
+from streams.transport import Receiver
+
+WINDOW = 16
+N_DISTINCT = 1 << 18
+
+
+def produce(pipe: Connection, n_events: int, batch: int) -> None:
+    """Sends through the whole producer: source, cutting, pacing, ledger, codec, protocol."""
+    rng = np.random.default_rng(1)
+    source = ArraySource(LHCO, rng.random((N_DISTINCT, 5), dtype=np.float32), n_events=n_events)
+    began = time.process_time()
+    run_producer(
+        source,
+        wire=WireConfig(address="tcp://127.0.0.1:*", batch_events=batch, window_batches=WINDOW),
+        pacing=PacingConfig(),
+        replay=ReplayConfig(),
+        on_listening=pipe.send,
+    )
+    pipe.send(time.process_time() - began)
+
+
+def consume(address: str) -> None:
+    """Receives and accounts for everything."""
+    ledger = ConsumerLedger()
+    config = WireConfig(address=address, window_batches=WINDOW)
+    with Receiver(config, name="benchmark") as receiver:
+        while not ledger.has_ended:
+            for incoming in receiver.poll(1.0):
+                ledger.observe(incoming)
+                if isinstance(incoming, BatchReceived):
+                    number = incoming.batch_number
+                    ledger.account([number], trained=len(incoming.batch))
+                    receiver.consumed(number)
+                elif isinstance(incoming, RunEnded):
+                    receiver.acknowledge(incoming.position)
+    ledger.balance().require()
+
+
+def produce_bare(pipe: Connection, n_events: int, batch: int) -> None:
+    """Sends the same bytes with the same window, and nothing else."""
+    context = zmq.Context()
+    socket = context.socket(zmq.ROUTER)
+    socket.bind("tcp://127.0.0.1:*")
+    x = np.random.default_rng(1).random((N_DISTINCT, 5), dtype=np.float32)
+    payloads = [x[i : i + batch].tobytes() for i in range(0, N_DISTINCT - batch + 1, batch)]
+    pipe.send(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+    began = time.process_time()
+    peer, credit = socket.recv_multipart()
+    up_to = int(credit)
+    header = bytes(160)
+    for number in range(n_events // batch):
+        while number >= up_to or socket.poll(0):
+            up_to = int(socket.recv_multipart()[1])
+        socket.send_multipart([peer, header, payloads[number % len(payloads)]])
+    socket.send_multipart([peer, b"end"])
+    pipe.send(time.process_time() - began)
+    socket.close(linger=5000)
+    context.term()
+
+
+def consume_bare(address: str) -> None:
+    """Receives into arrays and extends the window."""
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    socket.connect(address)
+    n = 0
+    socket.send(str(WINDOW).encode())
+    while True:
+        frames = socket.recv_multipart()
+        if len(frames) == 1:
+            break
+        np.frombuffer(frames[1], dtype=np.float32)
+        n += 1
+        if n % (WINDOW // 4) == 0:
+            socket.send(str(n + WINDOW).encode())
+    socket.close(linger=0)
+    context.term()
+
+
+def measure(
+    producer: Callable[[Connection, int, int], None],
+    consumer: Callable[[str], None],
+    n_events: int,
+    batch: int,
+) -> dict[str, float]:
+    """Runs both sides and returns their rates."""
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=producer, args=(there, n_events, batch))
+    process.start()
+    address = here.recv()
+    began, cpu = time.perf_counter(), time.process_time()
+    consumer(address)
+    wall_s, consumer_s = time.perf_counter() - began, time.process_time() - cpu
+    producer_s = here.recv()
+    process.join()
+    return {
+        "wall": n_events / wall_s / 1e6,
+        "producer_per_core": n_events / producer_s / 1e6,
+        "consumer_per_core": n_events / consumer_s / 1e6,
+    }
+
+
+def best(runs: list[dict[str, float]]) -> dict[str, float]:
+    """Returns the best of each rate: what the machine can do when it is left alone."""
+    return {key: round(max(run[key] for run in runs), 2) for key in runs[0]}
+
+
+def main() -> None:
+    """Alternates the two and prints the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=20_000_000)
+    parser.add_argument("--batch", type=int, default=1024)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    wire, bare = [], []
+    for _ in range(arguments.repeats):
+        wire.append(measure(produce, consume, arguments.events, arguments.batch))
+        bare.append(measure(produce_bare, consume_bare, arguments.events, arguments.batch))
+    result: dict[str, Any] = {
+        "unit": "million events per second",
+        "events": arguments.events,
+        "batch_events": arguments.batch,
+        "event_nbytes": LHCO.event_nbytes,
+        "wire": best(wire),
+        "bare": best(bare),
+    }
+    result["ratio"] = {
+        key: round(result["wire"][key] / result["bare"][key], 3) for key in result["wire"]
+    }
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
