@@ -5,13 +5,14 @@ False then, `info` says why, and one line is logged.
 """
 
 from onlineflows.engine.flow import EngineFlow, Precision
-from onlineflows.engine.library import EngineInfo, load
-from onlineflows.engine.steps import adam_step, schedule_free_step
+from onlineflows.engine.library import EngineInfo, describe, load
+from onlineflows.engine.steps import Rates, adam_step, schedule_free_step
 
 __all__ = [
     "EngineFlow",
     "EngineInfo",
     "Precision",
+    "Rates",
     "adam_step",
     "available",
     "info",
@@ -26,4 +27,4 @@ def available() -> bool:
 
 def info() -> EngineInfo:
     """Returns what the engine uses on this machine, and why."""
-    return load()[1]
+    return describe()

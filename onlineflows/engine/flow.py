@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from onlineflows.engine.library import EngineOptions, load
-from onlineflows.errors import ConfigError, DataError
+from onlineflows.errors import ConfigError, OnlineFlowsError
 from onlineflows.flows.base import Flow, Gradient
 from onlineflows.flows.spec import FlowSpec
 
@@ -46,9 +46,9 @@ class EngineFlow(Flow):
         precision: Precision = "float32",
         deterministic: bool = False,
     ) -> None:
-        library, info = load()
+        library, reason = load()
         if library is None:
-            raise ConfigError(f"expected the compiled engine; got none: {info.reason}")
+            raise ConfigError(f"expected the compiled engine; got none: {reason}")
         _check_theta(spec, theta)
         if threads < 1:
             raise ConfigError(f"threads: expected at least 1; got {threads}")
@@ -73,22 +73,19 @@ class EngineFlow(Flow):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Returns z and, feature by feature, log |∂z_i/∂x_i|, both of shape (n, d)."""
-        x, context = self._events(x), self._context(context, len(x))
+        x, context = self._events(x, context)
         z, log_abs_det = torch.empty_like(x), torch.empty_like(x)
-        self._check(
-            self._forward(
-                *self._batch(x, context), len(x), *_addresses(z, log_abs_det), self._options
-            )
-        )
+        arguments = _addresses(self.theta, x, context)
+        results = _addresses(z, log_abs_det)
+        self._check(self._forward(self._engine, *arguments, len(x), *results, self._options))
         return z, log_abs_det
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns the x whose image is z, shape (n, d)."""
-        z, context = self._events(z), self._context(context, len(z))
+        z, context = self._events(z, context)
         x = torch.empty_like(z)
-        self._check(
-            self._inverse(*self._batch(z, context), len(z), x.data_ptr(), self._options)
-        )
+        arguments = _addresses(self.theta, z, context)
+        self._check(self._inverse(self._engine, *arguments, len(z), x.data_ptr(), self._options))
         return x
 
     def log_prob_by_feature(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -101,7 +98,7 @@ class EngineFlow(Flow):
     ) -> Gradient:
         """Returns the NLL of each event and the gradient of its (weighted) mean."""
         if weight is not None:
-            weight = self._numbers(weight, (len(x),), "weight")
+            weight = self._weights(weight, (len(x),))
         nll, theta = self._gradients(self.theta, x, context, weight, 1)
         return Gradient(nll=nll[0], theta=theta[0])
 
@@ -118,11 +115,11 @@ class EngineFlow(Flow):
         """
         n_thetas = len(thetas)
         if thetas.shape != (n_thetas, len(self.theta)) or not _is_like(thetas, self.theta):
-            raise DataError(
+            raise ConfigError(
                 f"expected θ as contiguous rows of {len(self.theta)} numbers of type "
                 f"{self.theta.dtype}; got shape {tuple(thetas.shape)}, {thetas.dtype}"
             )
-        weight = self._numbers(weight, (n_thetas, len(x)), "weight")
+        weight = self._weights(weight, (n_thetas, len(x)))
         nll, theta = self._gradients(thetas, x, context, weight, n_thetas)
         return Gradient(nll=nll, theta=theta)
 
@@ -134,42 +131,40 @@ class EngineFlow(Flow):
         weight: Tensor | None,
         n_thetas: int,
     ) -> tuple[Tensor, Tensor]:
-        x, context = self._events(x), self._context(context, len(x))
+        """Checks are done but those of the events; `thetas` has n_thetas rows."""
+        x, context = self._events(x, context)
         nll = torch.empty((n_thetas, len(x)), dtype=x.dtype)
         gradient = torch.empty((n_thetas, len(self.theta)), dtype=x.dtype)
-        self._check(
-            self._gradient(
-                self._engine,
-                *_addresses(thetas, x, context, weight),
-                len(x),
-                n_thetas,
-                *_addresses(nll, gradient),
-                self._options,
-            )
-        )
+        arguments = _addresses(thetas, x, context, weight)
+        sizes = len(x), n_thetas
+        results = _addresses(nll, gradient)
+        self._check(self._gradient(self._engine, *arguments, *sizes, *results, self._options))
         return nll, gradient
 
-    def _batch(self, x: Tensor, context: Tensor | None) -> tuple[int | None, ...]:
-        return self._engine, *_addresses(self.theta, x, context)
+    def _events(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        n_context = 0 if context is None else context.shape[1]
+        if x.ndim != 2 or (x.shape[1], n_context) != (self.spec.n_features, self.spec.n_context):
+            raise ConfigError(
+                f"expected events of shape (n, {self.spec.n_features}) with "
+                f"{self.spec.n_context} context variables; got {tuple(x.shape)} with {n_context}"
+            )
+        if context is None or n_context == 0:
+            return self._numbers(x), None
+        if len(context) != len(x):
+            raise ConfigError(f"expected context for {len(x)} events; got it for {len(context)}")
+        return self._numbers(x), self._numbers(context)
 
-    def _events(self, x: Tensor) -> Tensor:
-        return self._numbers(x, (len(x), self.spec.n_features), "events")
+    def _weights(self, weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+        if weight.shape != shape:
+            raise ConfigError(f"expected weights of shape {shape}; got {tuple(weight.shape)}")
+        return self._numbers(weight)
 
-    def _context(self, context: Tensor | None, n: int) -> Tensor | None:
-        if self.spec.n_context == 0:
-            return None
-        if context is None:
-            raise DataError(f"expected context of shape ({n}, {self.spec.n_context}); got none")
-        return self._numbers(context, (n, self.spec.n_context), "context")
-
-    def _numbers(self, values: Tensor, shape: tuple[int, ...], name: str) -> Tensor:
-        if values.shape != shape:
-            raise DataError(f"expected {name} of shape {shape}; got {tuple(values.shape)}")
+    def _numbers(self, values: Tensor) -> Tensor:
         return values.detach().to(self.theta).contiguous()
 
     def _check(self, status: int) -> None:
         if status != 0:
-            raise DataError(self._library.engine_error().decode())
+            raise OnlineFlowsError(f"the engine failed: {self._library.engine_error().decode()}")
 
 
 def _check_theta(spec: FlowSpec, theta: Tensor) -> None:
@@ -215,5 +210,7 @@ def _new_engine(library: ctypes.CDLL, spec: FlowSpec) -> int:
     array = (ctypes.c_int32 * len(numbers))(*numbers)
     engine: int | None = library.engine_new(array, len(numbers), spec.bound)
     if engine is None:
-        raise ConfigError(f"the engine refuses the specification: {library.engine_error().decode()}")
+        raise ConfigError(
+            f"the engine refuses the specification: {library.engine_error().decode()}"
+        )
     return engine

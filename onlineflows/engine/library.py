@@ -59,24 +59,31 @@ def library_path() -> Path:
 
 
 @functools.cache
-def load() -> tuple[ctypes.CDLL | None, EngineInfo]:
-    """Returns the library, or None, and what there is to say about it; logs that once."""
-    library, reason = _open(library_path())
+def load() -> tuple[ctypes.CDLL | None, str]:
+    """Returns the library, or None and the reason; logs once which of the two."""
+    path = library_path()
+    library, reason = _open(path)
+    if library is None:
+        _log.warning("engine=none reason=%r: flows run in torch, several times slower", reason)
+    else:
+        _log.info("engine=%s path=%s", library.engine_isa().decode(), path)
+    return library, reason
+
+
+def describe() -> EngineInfo:
+    """Returns what a flow that is made now would use."""
+    library, reason = load()
     threads = _usable_cores()
     if library is None:
-        info = EngineInfo("none", threads, bfloat16=False, path=None, reason=reason)
-        _log.warning("engine=none reason=%r: flows run in torch, several times slower", reason)
-        return None, info
-    isa = library.engine_isa().decode()
+        return EngineInfo("none", threads, bfloat16=False, path=None, reason=reason)
     known = library.engine_available_isas().decode()
-    bfloat16 = bool(library.engine_has_bfloat16())
     wish = os.environ.get("ONLINEFLOWS_ISA")
     reason = f"best of {known}" if not wish else f"ONLINEFLOWS_ISA={wish}, of {known}"
+    bfloat16 = bool(library.engine_has_bfloat16())
     if not bfloat16:
         reason += "; no bfloat16 products: they run in float32"
-    info = EngineInfo(isa, threads, bfloat16=bfloat16, path=library_path(), reason=reason)
-    _log.info("engine=%s bfloat16=%s threads=%d", isa, bfloat16, threads)
-    return library, info
+    isa = library.engine_isa().decode()
+    return EngineInfo(isa, threads, bfloat16=bfloat16, path=library_path(), reason=reason)
 
 
 def _usable_cores() -> int:

@@ -48,9 +48,9 @@ def adam_step(rates: Rates, gradient: Tensor, theta: Tensor, m: Tensor, v: Tenso
 
 
 def _step(name: str, rates: Rates, arrays: tuple[Tensor, ...]) -> None:
-    library, info = load()
+    library, reason = load()
     if library is None:
-        raise ConfigError(f"expected the compiled engine; got none: {info.reason}")
+        raise ConfigError(f"expected the compiled engine; got none: {reason}")
     first = arrays[0]
     for array in arrays:
         if (array.dtype, array.shape) != (first.dtype, first.shape) or not array.is_contiguous():

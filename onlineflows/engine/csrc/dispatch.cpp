@@ -22,7 +22,7 @@ bool has_bfloat16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"
 #endif
 
 // All sets that run here, the best first.
-std::vector<InstructionSet> sets() {
+std::vector<InstructionSet> find_sets() {
   std::vector<InstructionSet> all;
 #if defined(ENGINE_X86)
   if (has_avx512()) {
@@ -41,19 +41,20 @@ std::vector<InstructionSet> sets() {
   return all;
 }
 
+const std::vector<InstructionSet>& sets() {
+  static const std::vector<InstructionSet> all = find_sets();
+  return all;
+}
+
 }  // namespace
 
 const InstructionSet& instruction_set() {
-  static const InstructionSet chosen = [] {
-    const std::vector<InstructionSet> all = sets();
-    if (const char* wish = std::getenv("ONLINEFLOWS_ISA")) {
-      for (const InstructionSet& set : all) {
-        if (std::string(wish) == set.name) return set;
-      }
+  if (const char* wish = std::getenv("ONLINEFLOWS_ISA")) {
+    for (const InstructionSet& set : sets()) {
+      if (std::string(wish) == set.name) return set;
     }
-    return all.front();
-  }();
-  return chosen;
+  }
+  return sets().front();
 }
 
 const char* available_sets() {

@@ -13,7 +13,7 @@ struct InstructionSet {
 };
 
 // The best set that this processor has, or the one named in ONLINEFLOWS_ISA ("portable", "avx2",
-// "avx512", "avx512_bf16") if the processor has it. Chosen once.
+// "avx512", "avx512_bf16") if the processor has it. An engine keeps what it was made with.
 const InstructionSet& instruction_set();
 
 // Names of all sets that this processor can run, separated by spaces.

@@ -10,19 +10,22 @@
 using onlineflows::BatchView;
 using onlineflows::FlowDescription;
 using onlineflows::instruction_set;
+using onlineflows::InstructionSet;
 using onlineflows::Kernels;
 using onlineflows::OptimiserStep;
 using onlineflows::Program;
 
 // Programs are made when first needed: most flows are used in one precision only.
 struct engine {
-  explicit engine(FlowDescription description) : flow(std::move(description)) {}
+  explicit engine(FlowDescription description)
+      : set(instruction_set()), flow(std::move(description)) {}
 
-  Program<float>& float32() { return made(float32_, instruction_set().float32); }
-  Program<double>& float64() { return made(float64_, instruction_set().float64); }
-  Program<float>& bfloat16() { return made(bfloat16_, *instruction_set().bfloat16); }
+  Program<float>& float32() { return made(float32_, set.float32); }
+  Program<double>& float64() { return made(float64_, set.float64); }
+  Program<float>& bfloat16() { return made(bfloat16_, *set.bfloat16); }
 
-  FlowDescription flow;
+  const InstructionSet& set;
+  const FlowDescription flow;
   std::mutex mutex;  // one call at a time: programs own their workspace
 
  private:
@@ -56,7 +59,7 @@ int32_t guarded(Work work) {
 }
 
 Program<float>& program(engine& e, float, bool bfloat16 = false) {
-  return bfloat16 && instruction_set().bfloat16 != nullptr ? e.bfloat16() : e.float32();
+  return bfloat16 && e.set.bfloat16 != nullptr ? e.bfloat16() : e.float32();
 }
 Program<double>& program(engine& e, double, bool = false) { return e.float64(); }
 
