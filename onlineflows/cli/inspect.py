@@ -12,11 +12,12 @@ from rich.table import Table
 
 from onlineflows.cli.events import collected, open_events
 from onlineflows.cli.exits import DONE
-from onlineflows.cli.output import Output
+from onlineflows.cli.output import Output, require_folder
 from onlineflows.cli.progress import progress
 from onlineflows.errors import ConfigError
 from onlineflows.offline.distributions import TwoSamples
 from onlineflows.offline.inspection import History, inspect_figure
+from onlineflows.offline.style import save_page
 from onlineflows.online.snapshot import (
     Manifest,
     Snapshot,
@@ -43,6 +44,7 @@ def inspect(
     if data is not None and figure is None:
         raise ConfigError("--data: expected a --figure to draw the comparison into; got none")
     if figure is not None:
+        _check_figure(figure)
         reference = None
         if data is not None:
             reference = collected(open_events(data, read.schema, overrides), FIGURE_EVENTS).x
@@ -85,6 +87,12 @@ def history_of(manifest: Manifest) -> History:
     return History(points[:, 0], points[:, 1], alarms)
 
 
+def _check_figure(figure: Path) -> None:
+    if figure.suffix not in (".png", ".pdf"):
+        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {figure.name}")
+    require_folder(figure, "--figure")
+
+
 def _draw(
     path: Path,
     snapshot: Snapshot,
@@ -92,8 +100,6 @@ def _draw(
     reference: NDArray[np.float32] | None,
     output: Output,
 ) -> None:
-    if figure.suffix not in (".png", ".pdf"):
-        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {figure.name}")
     with progress("drawing", quiet=output.quiet):
         samples = snapshot.density().sample(FIGURE_EVENTS, seed=1)
         page = inspect_figure(
@@ -101,7 +107,7 @@ def _draw(
             TwoSamples(snapshot.schema, samples, reference),
             history_of(snapshot.manifest),
         )
-        page.savefig(figure)
+        save_page(page, figure)
 
 
 def _document(path: Path, snapshot: Snapshot) -> dict[str, Any]:

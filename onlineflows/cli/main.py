@@ -252,3 +252,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.exception("unexpected error: please report it, with the lines below")
         return FAILED
     return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from onlineflows.errors import ConfigError
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -28,6 +30,20 @@ class Output:
         """Prints a verb's result: the document for machines, or the text for people."""
         written = json.dumps(document, default=_plain, indent=2) if self.as_json else text
         print(written, file=sys.stdout, flush=True)
+
+
+def require_folder(path: Path, option: str) -> None:
+    """Checks before any work that a result can be put where the user wants it.
+
+    Raises:
+        ConfigError: there is no such folder, or a folder has the file's name.
+    """
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"{option}: expected a file in an existing folder; got {path}: make {path.parent}"
+        )
+    if path.is_dir():
+        raise ConfigError(f"{option}: expected the name of a file; got the folder {path}")
 
 
 def _plain(value: Any) -> Any:

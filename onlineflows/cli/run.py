@@ -14,7 +14,7 @@ from onlineflows.cli.replay import produce
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.train import conclude, consume
 from onlineflows.errors import OnlineFlowsError
-from onlineflows.online.rundir import Start
+from onlineflows.online.rundir import RunDirectory, Start
 from streams.errors import StreamError
 
 ANY_PORT = "tcp://127.0.0.1:*"
@@ -26,6 +26,7 @@ GOODBYE_S = 30.0
 
 def run(config: Config, output: Output, *, start: Start) -> int:
     """Starts the producer, learns from it until its run ends; returns the exit code."""
+    RunDirectory(config.run.path).check(start)
     ours, theirs = multiprocessing.Pipe()
     # A fresh interpreter: the producer never loads torch.
     producer = multiprocessing.get_context("spawn").Process(
@@ -46,6 +47,9 @@ def run(config: Config, output: Output, *, start: Start) -> int:
                 start=start,
                 stop=_Stop(stop, producer),
             )
+        except BaseException:
+            producer.terminate()  # nobody else will come for its events
+            raise
         finally:
             _part(producer)
     if not report.is_complete and producer.exitcode:

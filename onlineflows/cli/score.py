@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onlineflows.cli.events import good_events, open_events
 from onlineflows.cli.exits import DONE
-from onlineflows.cli.output import Output
+from onlineflows.cli.output import Output, require_folder
 from onlineflows.cli.progress import progress
 from onlineflows.errors import DataError
 from onlineflows.online.snapshot import read_snapshot
@@ -20,6 +20,8 @@ def score(
     snapshot: Path, data: Path, output: Output, *, target: Path | None, overrides: Sequence[str]
 ) -> int:
     """Evaluates log p(x) for every good event, in nats; returns the exit code."""
+    if target is not None:
+        require_folder(target, "--output")
     density = read_snapshot(snapshot).density()
     parts: list[NDArray[np.float64]] = []
     n_done = 0
@@ -35,11 +37,18 @@ def score(
     if not len(log_prob):
         raise DataError(f"{data}: expected events to score; got none")
     if target is not None:
-        with target.open("wb") as file:
-            np.save(file, log_prob)
+        _write(target, log_prob)
     document = _summary(log_prob) | {"file": data, "output": target}
     output.result(document, _text(document))
     return DONE
+
+
+def _write(target: Path, log_prob: NDArray[np.float64]) -> None:
+    try:
+        with target.open("wb") as file:
+            np.save(file, log_prob)
+    except OSError as error:
+        raise DataError(f"{target}: expected a file to write log p to; got {error}") from error
 
 
 def _summary(log_prob: NDArray[np.float64]) -> dict[str, Any]:

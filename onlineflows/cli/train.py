@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,9 @@ from onlineflows.online.snapshot import snapshot_nbytes
 from streams.errors import LedgerError
 
 logger = logging.getLogger(__name__)
+
+WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
+"""What keeps the producer from sending an event."""
 
 
 def train(config: Config, output: Output, *, start: Start) -> int:
@@ -88,12 +91,11 @@ def _document(report: ConsumerReport) -> dict[str, Any]:
 
 def _text(report: ConsumerReport) -> str:
     ledger = report.ledger
-    skipped = "".join(
-        f", {n:,} {reason.replace('_', ' ')}" for reason, n in ledger["skipped"].items()
-    )
-    counts = f"{ledger['sent']:,} events sent, {ledger['trained']:,} trained{skipped}"
+    withheld = {name: ledger[name] for name in WITHHELD}
+    counts = f"{ledger['generated']:,} events{_listed(withheld)}, {ledger['sent']:,} sent"
+    learned = f"{ledger['trained']:,} trained{_listed(ledger['skipped'])}"
     rest = f"{ledger['lost']:,} lost, {ledger['unaccounted']:,} unaccounted"
-    lines = [f"run {report.condition}: {counts}, {rest}"]
+    lines = [f"run {report.condition}: {counts}, {learned}, {rest}"]
     if ledger["text"]:
         lines.append(f"the producer says: {ledger['text']}")
     if report.snapshot is not None:
@@ -101,3 +103,8 @@ def _text(report: ConsumerReport) -> str:
     if not report.is_complete:
         lines.append("stopped before the end of the run; go on with --resume")
     return "\n".join(lines)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """Counts by reason that aren't zero, to be appended to a total."""
+    return "".join(f", {n:,} {reason.replace('_', ' ')}" for reason, n in counts.items() if n)

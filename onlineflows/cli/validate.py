@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.events import collected, configured
+from onlineflows.cli.events import collected, configured, open_events
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.inspect import facts, history_of
 from onlineflows.cli.output import Output
@@ -55,7 +55,7 @@ def validate(
     config = configured(snapshot, data, overrides)
     folder = _report_folder(path, target)
     with progress("validating", quiet=output.quiet) as track:
-        inputs = _inputs(path, read, config)
+        inputs = _inputs(path, read, config, data)
         comparison = compare(
             inputs,
             config.validate,
@@ -85,10 +85,13 @@ def _report_folder(path: Path, target: Path | None) -> Path:
     return directory.report
 
 
-def _inputs(path: Path, snapshot: Snapshot, config: Config) -> Inputs:
+def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -> Inputs:
     """The events that the snapshot has seen, as many of its own, and labelled ones to test on."""
-    evaluation = _evaluation(config)
-    source = open_source(config.source)
+    evaluation = _evaluation(snapshot, config)
+    if file is not None and file.suffix != ".toml":
+        source = open_events(file, snapshot.schema)
+    else:
+        source = open_source(config.source)
     snapshot.schema.require_equal(source.schema, where="the configured source")
     data = collected(source, snapshot.manifest.stream["n_events"] or snapshot.manifest.n_seen).x
     n_samples = config.validate.n_samples or len(data)
@@ -96,10 +99,12 @@ def _inputs(path: Path, snapshot: Snapshot, config: Config) -> Inputs:
     return Inputs(data, samples, evaluation, snapshot_nbytes(path))
 
 
-def _evaluation(config: Config) -> Evaluation:
+def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
     settings = config.validate
     if config.evaluation is not None:
-        events = collected(open_source(config.evaluation))
+        source = open_source(config.evaluation)
+        snapshot.schema.require_equal(source.schema, where="[evaluation]")
+        events = collected(source)
         if events.label is None:
             raise DataError("[evaluation]: expected events with truth labels; got none")
         return Evaluation(events.x, events.label)

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from onlineflows.errors import ConfigError
 from streams.schema import Feature
 
 MODEL = "#e42536"
@@ -103,6 +104,19 @@ def save_figure(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
         # Without a date the same figure gives the same bytes.
         figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
     return png, pdf
+
+
+def save_page(figure: Figure, path: Path) -> None:
+    """Writes a figure into one file; the suffix chooses the format.
+
+    Raises:
+        ConfigError: the file can't be written.
+    """
+    try:
+        with styled():
+            figure.savefig(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a file to draw into; got {error}") from error
 
 
 def as_data_uri(figure: Figure) -> str:

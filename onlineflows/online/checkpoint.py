@@ -72,6 +72,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
     Raises:
         CheckpointError: there is no undamaged checkpoint.
     """
+    nothing = "none; a run that has ended keeps none: start anew with --overwrite"
     damaged: list[str] = []
     for path in reversed(_files(folder) if folder.is_dir() else []):
         content = path.read_bytes()
@@ -81,7 +82,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
         return _decode(path, content), tuple(damaged)
     raise CheckpointError(
         f"{folder}: expected a checkpoint to resume from; got "
-        + ("; ".join(damaged) if damaged else "none: start without --resume")
+        + ("; ".join(damaged) or nothing)
     )
 
 

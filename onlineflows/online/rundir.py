@@ -56,6 +56,19 @@ class RunDirectory:
         """What validation writes."""
         return self.path / "report"
 
+    def check(self, start: Start) -> None:
+        """Looks whether a run may begin in the folder; changes nothing.
+
+        Raises:
+            ConfigError: an earlier run is there, and nobody said what should become of it.
+        """
+        leftovers = [p for p in (self.ledger, self.snapshots, self.checkpoints) if p.exists()]
+        if start == "fresh" and leftovers:
+            raise ConfigError(
+                f"{self.path}: expected no earlier run; got {', '.join(p.name for p in leftovers)}:"
+                " use --resume to go on with it, --overwrite to delete it, or another run.name"
+            )
+
     def prepare(self, start: Start) -> None:
         """Makes the folder ready for a run.
 
@@ -66,18 +79,14 @@ class RunDirectory:
         Raises:
             ConfigError: an earlier run is there, or the folder can't be written.
         """
-        leftovers = [p for p in (self.ledger, self.snapshots, self.checkpoints) if p.exists()]
-        if start == "fresh" and leftovers:
-            raise ConfigError(
-                f"{self.path}: expected no earlier run; got {[p.name for p in leftovers]}: use "
-                "--resume to go on with it, --overwrite to delete it, or another run.name"
-            )
+        self.check(start)
         try:
             if start == "overwrite":
                 for folder in (self.snapshots, self.checkpoints, self.report):
                     shutil.rmtree(folder, ignore_errors=True)
                 self.ledger.unlink(missing_ok=True)
                 self.config.unlink(missing_ok=True)
-            self.path.mkdir(parents=True, exist_ok=True)
+            if start != "resume":
+                self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{self.path}: expected a folder to write to; got {error}") from error

@@ -235,7 +235,13 @@ def _decode_manifest(path: Path, content: bytes) -> Manifest:
                 f"{path}: expected snapshot format {FORMAT}; got {document.get('format')!r}"
             )
         return TypeAdapter(Manifest).validate_python(document)
-    except (ValueError, ValidationError) as error:
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise SnapshotError(
+            f"{path / MANIFEST_FILE}: expected a manifest; got {first['msg']!r} for {where}"
+        ) from error
+    except ValueError as error:
         raise SnapshotError(f"{path / MANIFEST_FILE}: expected a manifest; got {error}") from error
 
 
