@@ -1,7 +1,11 @@
 """What the user says of the producer: where events come from and how fast. Loads no reader."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
+
+from streams.errors import InputError
+from streams.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,14 @@ class PacingConfig:
     speed: float = 1.0
     seed: int = 1
 
+    def __post_init__(self) -> None:
+        for name in ("rate_hz", "speed"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(
+                    f"pacing.{name}: expected a positive, finite number; got {getattr(self, name)}"
+                )
+        require_at_least(0, "pacing.seed", self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayConfig:
@@ -148,3 +160,7 @@ class ReplayConfig:
 
     run: int = 1
     lumisection_events: int = 100_000
+
+    def __post_init__(self) -> None:
+        require_at_least(0, "replay.run", self.run)
+        require_at_least(1, "replay.lumisection_events", self.lumisection_events)

@@ -168,7 +168,10 @@ def encode_begin(begin: RunBegan) -> Frames:
         has_truth=begin.has_truth,
         document_hash=hash_of(document),
     )
-    return [encode(header), document]
+    try:
+        return [encode(header), document]
+    except OverflowError as error:
+        raise MessageError(f"expected a message of protocol {VERSION}; got {error}") from error
 
 
 def decode_begin(header: Begin, frames: Sequence[bytes]) -> RunBegan:

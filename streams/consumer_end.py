@@ -17,6 +17,7 @@ from streams.codec import (
 )
 from streams.errors import MessageError, ProtocolError, RefusedError, SchemaError, TransportError
 from streams.messages import (
+    MAX_NAME_LENGTH,
     VERSION,
     Begin,
     Bye,
@@ -65,6 +66,9 @@ class ConsumerEnd:
         expect: the schema that it can learn from; None for any.
         now: the time.
 
+    Raises:
+        ProtocolError: the name is empty or too long.
+
     Attributes:
         outbox: frames to be sent, in order.
         n_malformed: messages that could not be understood, so far.
@@ -81,6 +85,10 @@ class ConsumerEnd:
         expect: EventSchema | None,
         now: float,
     ) -> None:
+        if not 1 <= len(name) <= MAX_NAME_LENGTH:
+            raise ProtocolError(
+                f"expected a consumer's name of 1 to {MAX_NAME_LENGTH} characters; got {name!r}"
+            )
         self.outbox: deque[Frames] = deque()
         self.n_malformed = 0
         self.n_duplicates = 0

@@ -33,6 +33,7 @@ VERSION = 1
 
 MAX_HEADER_NBYTES = 4096
 MAX_DOCUMENT_NBYTES = 1 << 20
+MAX_NAME_LENGTH = 60
 
 Reason = Literal["busy", "prescale", "bad_input", "not_selected", "operator"]
 """Why event indices were generated but not sent."""
@@ -47,7 +48,7 @@ Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 EpochBytes = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Hash = Annotated[bytes, Meta(min_length=8, max_length=8)]
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Text = Annotated[str, Meta(max_length=512)]
 
 

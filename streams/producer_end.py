@@ -12,6 +12,7 @@ from streams.batch import Batch, Truth
 from streams.codec import (
     Frames,
     decode_from_consumer,
+    decode_from_producer,
     encode,
     encode_begin,
     extend_digest,
@@ -69,6 +70,10 @@ class ProducerEnd:
         begin: the run to announce.
         now: the time.
 
+    Raises:
+        MessageError: the run has a number that is out of range, or its configuration is not made
+            of plain JSON types.
+
     Attributes:
         outbox: (peer, frames) to be sent, in order.
         rewind: position that the stream must be moved back to, until `rewound` is called.
@@ -82,6 +87,7 @@ class ProducerEnd:
         self._wire = wire
         self._begin = begin
         self._begin_frames = encode_begin(begin)
+        decode_from_producer(self._begin_frames)  # what no consumer would accept fails here
         self._epoch = bytes.fromhex(begin.epoch)
         self._consumer: _Consumer | None = None
         self._alone_since = now

@@ -1,7 +1,10 @@
 """What the user says of the wire."""
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from streams.errors import InputError
 
 Mode = Literal["lossless", "realtime"]
 
@@ -33,3 +36,22 @@ class WireConfig:
     heartbeat_s: float = 1.0
     connect_timeout_s: float = 60.0
     truth: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("batch_events", "window_batches", "window_nbytes"):
+            require_at_least(1, f"wire.{name}", getattr(self, name))
+        require_at_least(0, "wire.max_delay_ms", self.max_delay_ms)
+        for name in ("heartbeat_s", "connect_timeout_s"):
+            require_at_least(0.01, f"wire.{name}", getattr(self, name))
+
+
+def require_at_least(least: float, name: str, value: Any) -> None:
+    """Raises InputError unless a setting is a finite number not below a limit.
+
+    Example:
+        >>> require_at_least(1, "wire.batch_events", 0)
+        Traceback (most recent call last):
+        streams.errors.InputError: wire.batch_events: expected a number from 1 on; got 0
+    """
+    if not least <= value < math.inf:
+        raise InputError(f"{name}: expected a number from {least} on; got {value}")

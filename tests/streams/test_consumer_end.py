@@ -356,3 +356,9 @@ def test_a_batch_that_can_not_be_delivered_is_given_up() -> None:
 
 def test_nothing_is_believed_before_the_begin_of_run() -> None:
     assert fresh().receive(data(0, 0), 0.0) == []
+
+
+@pytest.mark.parametrize("name", ["", "x" * 61])
+def test_a_name_that_no_producer_accepts_is_refused(name: str) -> None:
+    with pytest.raises(ProtocolError, match="expected a consumer's name of 1 to 60"):
+        ConsumerEnd(WIRE, name=name, resume=None, expect=None, now=0.0)

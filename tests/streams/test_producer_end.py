@@ -1,6 +1,7 @@
 """The producer's end alone: whom it serves, what it sends, when it gives up."""
 
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,6 +11,7 @@ from streams import (
     LHCO,
     Batch,
     Counts,
+    MessageError,
     ProtocolError,
     RefusedError,
     RunBegan,
@@ -294,3 +296,9 @@ def test_progress_is_what_the_consumer_says() -> None:
     hear(end, Pong(EPOCH, 1234))
     hear(end, Credit(EPOCH, 20, 7, False))
     assert end.progress == (7, 1234)
+
+
+@pytest.mark.parametrize("change", [{"seed": -1}, {"run": 2**64}, {"epoch": "ab"}])
+def test_a_run_that_no_consumer_would_accept_is_refused_at_once(change: dict[str, Any]) -> None:
+    with pytest.raises(MessageError, match="expected a message of protocol"):
+        ProducerEnd(WIRE, replace(BEGIN, **change), 0.0)

@@ -1,0 +1,24 @@
+"""Settings that make no sense are refused by name."""
+
+from typing import Any
+
+import pytest
+
+from streams import InputError, WireConfig
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"batch_events": 0},
+        {"window_batches": -1},
+        {"window_nbytes": 0},
+        {"heartbeat_s": 0.0},
+        {"connect_timeout_s": float("nan")},
+        {"max_delay_ms": float("inf")},
+    ],
+)
+def test_a_setting_out_of_range_is_named(change: dict[str, Any]) -> None:
+    [name] = change
+    with pytest.raises(InputError, match=rf"wire\.{name}: expected a number from"):
+        WireConfig(**change)
