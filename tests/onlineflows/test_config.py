@@ -134,7 +134,6 @@ def test_overrides_reach_a_table_inside_a_section() -> None:
             "validate.signal_region[1]: expected a value; got nothing",
         ),
         (["source.type=csv"], "source.type: expected one of 'standin', 'lhco_features', "),
-        (["source.n_events=3"], "source.type: expected one of 'standin', 'lhco_features', "),
         (["source.type=root"], "source.paths: expected a value; got nothing"),
         (
             ["source.type=root", "source.paths=3"],
@@ -300,3 +299,7 @@ def test_loading_a_configuration_loads_neither_torch_nor_a_reader() -> None:
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
 def test_the_configurations_that_we_ship_are_right(path: Path) -> None:
     assert load_config(path).run.name == path.stem
+
+
+def test_settings_without_a_file_are_the_stand_ins():
+    assert load_config(None, ["source.n_events=3"]).source == StandinConfig(n_events=3)
