@@ -237,8 +237,7 @@ def make_trainer(config: LearnerConfig, flow: Flow) -> Trainer | GraphedTrainer:
     else:
         exact = config.trainer.precision == "float32"
         on_device = device_flow(flow.spec, theta, precision="tf32x3" if exact else "tf32")
-    return GraphedTrainer(
-        on_device,
-        DeviceScheduleFreeAdamW(config.optimiser, on_device.theta),
-        batch_size=config.trainer.batch_size,
-    )
+    # The buffer makes mini-batches of whole numbers of events for each use.
+    batch_size = config.trainer.batch_size - config.trainer.batch_size % config.buffer.uses
+    optimiser = DeviceScheduleFreeAdamW(config.optimiser, theta)
+    return GraphedTrainer(on_device, optimiser, batch_size=batch_size)

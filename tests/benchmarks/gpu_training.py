@@ -44,7 +44,7 @@ class Row:
         gradient: "torch" or "fused".
         what: "gradient" alone, "eager" step, "graph" step, or graph step "from host".
         precision: of matrix products.
-        tile: events of a program; 0 for the flow's own choice.
+        tile: events of a program; 0 where there are none.
         batch: events of a step.
         step_us: median time of a step.
         spread_us: interquartile range of it.
@@ -116,7 +116,8 @@ def cases(device: str, batch: int, repeats: int) -> list[Row]:
     if not fused_runs(device):
         return found
     for precision in PRECISIONS:
-        found += steps_of("fused", device, batch, repeats, precision=precision)
+        options = {"precision": precision, "tile_events": 64}
+        found += steps_of("fused", device, batch, repeats, **options)
     for tile in TILES:
         options = {"precision": "tf32x3", "tile_events": tile}
         found += steps_of("fused", device, batch, repeats, whats=("gradient",), **options)

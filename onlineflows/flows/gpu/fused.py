@@ -36,8 +36,8 @@ class FusedFlow(TorchFlow):
         spec: the architecture; see `unsupported`.
         theta: the live weights, float32; kept, not copied.
         precision: of matrix products.
-        tile_events: events that one program takes at a time, a power of two of at least 16; 0
-            for a choice by the number of events.
+        tile_events: events that one program takes at a time, a power of two of at least 16. A
+            warp has 16 of them; with 64 it issues the fewest instructions for each.
 
     Raises:
         ConfigError: θ or the architecture isn't what the kernel takes.
@@ -49,7 +49,7 @@ class FusedFlow(TorchFlow):
         theta: Tensor,
         *,
         precision: Precision = "tf32x3",
-        tile_events: int = 0,
+        tile_events: int = 64,
     ) -> None:
         super().__init__(spec, theta)
         reason = unsupported(spec)
@@ -82,7 +82,7 @@ class FusedFlow(TorchFlow):
         shape, d, n = self._shape, self.spec.n_features, len(x)
         if (shape.blocks + 1) * shape.variables * n >= 2**31:
             raise ConfigError(f"expected fewer events at once; got {n}: call gradient on parts")
-        tile = self._tile_events or _tile_events(n, self._n_processors)
+        tile = self._tile_events
         n_tiles = -(-n // tile)
         n_programs = max(1, min(n_tiles, PROGRAMS_PER_PROCESSOR * self._n_processors))
         self._packed.index_copy_(0, self._index, self.theta)
@@ -185,8 +185,3 @@ def _n_processors(device: torch.device) -> int:
     if device.type != "cuda":
         return 1
     return int(torch.cuda.get_device_properties(device).multi_processor_count)
-
-
-def _tile_events(n: int, n_processors: int) -> int:
-    """Returns the largest tile of which there are enough for all processors."""
-    return next((tile for tile in (64, 32) if n >= tile * n_processors), 16)
