@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from onlineflows.engine import EngineFlow
 from onlineflows.errors import ConfigError, DivergedError
 from onlineflows.flows.base import Flow
 from onlineflows.flows.gpu.fused import device_flow
@@ -221,7 +222,8 @@ def make_trainer(config: LearnerConfig, flow: Flow) -> Trainer | GraphedTrainer:
         ConfigError: there is no such device, or the optimiser doesn't run on it.
     """
     if config.trainer.device == "cpu":
-        return Trainer(flow, make_optimiser(config.optimiser, flow.theta))
+        compiled = isinstance(flow, EngineFlow)
+        return Trainer(flow, make_optimiser(config.optimiser, flow.theta, compiled=compiled))
     if not torch.cuda.is_available():
         raise ConfigError(
             f"trainer.device: expected a GPU for {config.trainer.device!r}; torch "

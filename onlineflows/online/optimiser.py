@@ -201,12 +201,17 @@ class Adam(Optimiser):
         self._n_steps = self._average.n_updates = int(state["n_steps"].item())
 
 
-def make_optimiser(config: OptimiserConfig, theta: Tensor) -> Optimiser:
+def make_optimiser(config: OptimiserConfig, theta: Tensor, *, compiled: bool = False) -> Optimiser:
     """Returns the optimiser of a configuration.
 
     Args:
         config: which one, and its rates.
         theta: the training point; moved in place, never rebound.
+        compiled: whether the compiled engine takes the steps; θ is on the CPU then.
     """
-    kinds = {"schedule_free": ScheduleFreeAdamW, "adam": Adam}
+    kinds: dict[str, type[Optimiser]] = {"schedule_free": ScheduleFreeAdamW, "adam": Adam}
+    if compiled:
+        from onlineflows.online.fused_optimiser import FusedAdam, FusedScheduleFreeAdamW
+
+        kinds = {"schedule_free": FusedScheduleFreeAdamW, "adam": FusedAdam}
     return kinds[config.kind](config, theta)

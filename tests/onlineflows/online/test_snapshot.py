@@ -126,7 +126,7 @@ def test_a_read_only_folder_is_named(folder):
 
 
 def test_a_manifest_that_does_not_fit_is_refused(folder):
-    with pytest.raises(SnapshotError, match="raise snapshot.manifest_nbytes"):
+    with pytest.raises(SnapshotError, match=r"raise snapshot\.manifest_nbytes"):
         write_snapshot(folder, snapshot(), manifest_nbytes=100)
 
 
