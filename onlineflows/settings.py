@@ -1,13 +1,17 @@
 """What the user says of the learner and of validation. Imports neither torch nor a reader."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from onlineflows.errors import ConfigError
 from onlineflows.offline.regions import Regions
 
 Family = Literal["autoregressive", "coupling"]
 Transform = Literal["spline", "affine"]
+
+MANIFEST_NBYTES = 4096
+"""No manifest is smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,8 @@ class FlowConfig:
     bound: float = 5.0
 
     def __post_init__(self) -> None:
-        for name in ("blocks", "hidden"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"flow.{name}: expected at least 1; got {getattr(self, name)}")
-        if self.bins < 2:
-            raise ConfigError(f"flow.bins: expected at least 2; got {self.bins}")
-        if not self.bound > 0:
+        _require_at_least(self, "flow", blocks=1, hidden=1, bins=2)
+        if not 0 < self.bound < math.inf:
             raise ConfigError(f"flow.bound: expected a positive number; got {self.bound}")
 
 
@@ -52,6 +52,9 @@ class PreprocessConfig:
 
     fit_events: int = 20_000
     knots: int = 13
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, "preprocess", fit_events=1, knots=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,13 @@ class OptimiserConfig:
     warmup_steps: int = 200
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(
+                f"optimiser.learning_rate: expected a positive number; got {self.learning_rate}"
+            )
+        _require_at_least(self, "optimiser", warmup_steps=0, weight_decay=0)
+
 
 @dataclass(frozen=True, slots=True)
 class TrainerConfig:
@@ -115,9 +125,7 @@ class TrainerConfig:
     device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "threads"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name}: expected at least 1; got {getattr(self, name)}")
+        _require_at_least(self, "trainer", batch_size=1, seed=0, threads=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +144,24 @@ class SnapshotConfig:
     keep: int = 5
     manifest_nbytes: int = 32_768
 
+    def __post_init__(self) -> None:
+        _require_at_least(
+            self, "snapshot", every_events=0, every_s=0, keep=0, manifest_nbytes=MANIFEST_NBYTES
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CheckpointConfig:
     """The private state for resuming.
 
     Args:
-        every_events: write one every so many trained events.
+        every_events: write one every so many trained events; 0 for never.
     """
 
     every_events: int = 100_000
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, "checkpoint", every_events=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +177,11 @@ class DriftConfig:
     delta: float = 1e-5
     warmup_events: int = 100_000
     sample_events: int = 256
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1:
+            raise ConfigError(f"drift.delta: expected a number between 0 and 1; got {self.delta}")
+        _require_at_least(self, "drift", warmup_events=0, sample_events=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,21 +213,18 @@ class ValidateConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        least = {
-            "folds": 2,
-            "draws": 2,
-            "n_samples": 0,
-            "min_background": 1,
-            "test_background": 1,
-            "test_signal": 1,
-            "seed": 0,
-            "threads": 0,
-        }
-        for name, low in least.items():
-            if getattr(self, name) < low:
-                raise ConfigError(
-                    f"validate.{name}: expected at least {low}; got {getattr(self, name)}"
-                )
+        _require_at_least(
+            self,
+            "validate",
+            folds=2,
+            draws=2,
+            n_samples=0,
+            min_background=1,
+            test_background=1,
+            test_signal=1,
+            seed=0,
+            threads=0,
+        )
         try:
             Regions(self.signal_region, self.sidebands)
         except ConfigError as error:
@@ -223,3 +241,11 @@ class LearnerConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
+
+
+def _require_at_least(section: Any, name: str, **least: int) -> None:
+    """Refuses settings below their lower limits; a NaN is below every limit."""
+    for key, low in least.items():
+        value = getattr(section, key)
+        if not value >= low:
+            raise ConfigError(f"{name}.{key}: expected at least {low}; got {value}")
