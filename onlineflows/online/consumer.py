@@ -142,6 +142,10 @@ def run_consumer(
                     watch(consumer.progress)
         if not consumer.has_ended:
             consumer.interrupt(receiver)
+    if consumer.has_ended:
+        # A run that has ended well keeps no events on disk; not before the producer has been told,
+        # because a kill in between would leave nothing to resume from.
+        delete_checkpoints(directory.checkpoints)
     return consumer.report()
 
 
@@ -293,10 +297,8 @@ class Consumer:
             for reason in self._learner.tainted:
                 logger.warning("tainted", extra={"reason": reason})
             self._publish(final=True)
-        self._write_ledger(self._condition(ended))
         self.has_ended = True
-        # A run that has ended well keeps no events on disk.
-        delete_checkpoints(self._directory.checkpoints)
+        self._write_ledger(self._condition(ended))
 
     def _condition(self, ended: RunEnded) -> Condition:
         is_tainted = self._learner is not None and bool(self._learner.tainted)
