@@ -55,6 +55,9 @@ from streams.settings import WireConfig
 BROKEN_DIGEST = b"\xff" * 8
 """Stands for the digest of a stream of which something was lost; it stays."""
 
+MEAN_OVER_BATCHES = 64
+"""Time constant of the mean batch size, in batches."""
+
 
 class ConsumerEnd:
     """One consumer's side of one epoch.
@@ -112,6 +115,7 @@ class ConsumerEnd:
         self._trained = 0
         self._credit_is_due = False
         self._told_up_to = 0
+        self._mean_batch_events = 0.0
         self._last_heard = now
         self._was_heard = False
         self._last_pong = now
@@ -138,11 +142,19 @@ class ConsumerEnd:
 
     @property
     def window_batches(self) -> int:
-        """Batches that may be unprocessed: the smaller of the two windows, at least one."""
+        """Batches that may be unprocessed, at least one.
+
+        As many as hold the events of `wire.window_batches` full ones: where selection cuts the
+        stream into crumbs, more of them are on their way. Never more than `wire.window_nbytes`
+        holds if all of them were full.
+        """
         if self._run is None:
             return self._wire.window_batches
-        nbytes = self._run.batch_events * self._run.schema.event_nbytes
-        return max(1, min(self._wire.window_batches, self._wire.window_nbytes // nbytes))
+        largest = self._wire.window_nbytes // (
+            self._run.batch_events * self._run.schema.event_nbytes
+        )
+        crumbs = self._run.batch_events / max(1.0, self._mean_batch_events)
+        return max(1, min(largest, int(self._wire.window_batches * crumbs)))
 
     @property
     def _up_to(self) -> int:
@@ -310,6 +322,7 @@ class ConsumerEnd:
                 raise
         self._epoch = message.epoch
         self._run = run
+        self._mean_batch_events = float(run.batch_events)
         return [run]
 
     def _on_ping(self, ping: Ping, now: float) -> list[Incoming]:
@@ -342,6 +355,7 @@ class ConsumerEnd:
         self._next_batch += 1
         self._next_event = batch.end_event
         self._delivered.append(data.batch)
+        self._mean_batch_events += (data.n - self._mean_batch_events) / MEAN_OVER_BATCHES
         found.append(BatchReceived(batch, data.batch, truth, data.sent_ns, self.position))
         return found
 

@@ -19,9 +19,10 @@ class WireConfig:
             clock never waits; without credit a batch is dropped at the source and counted.
         batch_events: events per message.
         max_delay_ms: a paced producer sends an incomplete batch at the latest after this time.
-        window_batches: batches that may be on their way or unprocessed: the consumer's credit.
-        window_nbytes: bytes that may be on their way or unprocessed; the smaller window counts,
-            and no message may be larger.
+        window_batches: full batches that may be on their way or unprocessed: the consumer's
+            credit. Of smaller batches, as many as hold the same number of events.
+        window_nbytes: bytes that may be on their way or unprocessed, whatever the batches' sizes;
+            the smaller window counts, and no message may be larger.
         heartbeat_s: time between heartbeats; a peer silent for five of them is taken for dead.
         connect_timeout_s: how long each side waits for the other before it gives up.
         truth: whether the consumer asks for truth labels (for tests; the learner has no use).

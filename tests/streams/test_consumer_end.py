@@ -130,6 +130,22 @@ def test_the_window_in_bytes_may_be_the_smaller_one() -> None:
     assert end.window_batches == 2
 
 
+def test_more_batches_may_be_on_their_way_where_they_are_small() -> None:
+    end = made()
+    for number in range(500):
+        end.receive(data(number, number, n=1), 0.0)
+    assert 35 <= end.window_batches <= 40
+
+
+def test_small_batches_never_open_the_window_in_bytes() -> None:
+    end = fresh(wire=replace(WIRE, window_nbytes=1000))
+    hear(end, Welcome(VERSION, EPOCH, 0, 0))
+    end.receive(encode_begin(BEGIN), 0.0)
+    for number in range(500):
+        end.receive(data(number, number, n=1), 0.0)
+    assert end.window_batches == 5
+
+
 def test_batches_arrive_in_order_with_their_position() -> None:
     end = made()
     [first] = end.receive(data(0, 0), 0.0)
