@@ -66,7 +66,8 @@ SCHEDULES = (
     Schedule(5e-3, average=0.999, weight_decay=0.1),
     Schedule(1e-2, batch_size=1024, cosine=True),
 )
-"""The best of some twenty that were tried: see the closing numbers of the issue."""
+"""The best of some twenty-five that were tried on two architectures (rates 2.5e-3 to 1e-2, batches
+of 256 to 2048, 8 to 40 epochs, decay 0 to 1): all good ones end within 0.003 nats."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,9 @@ def fit_with_early_stopping(config: FlowConfig, z: Tensor, schedule: Schedule, s
     return best
 
 
-def offline(config: FlowConfig, x: NDArray[np.float32], fit_events: int, knots: int, seed: int):
+def offline(
+    config: FlowConfig, x: NDArray[np.float32], fit_events: int, knots: int, seed: int
+) -> tuple[dict[str, object], NDArray[np.float64]]:
     """Returns the record of the offline training and log q of the test events."""
     preprocessing = Preprocessing.fit(LHCO, x[:fit_events], knots=knots)
     mapped, log_abs_det = preprocessing.forward(x)
@@ -188,7 +191,9 @@ def offline(config: FlowConfig, x: NDArray[np.float32], fit_events: int, knots: 
     return record, final
 
 
-def online(config: LearnerConfig, x: NDArray[np.float32]):
+def online(
+    config: LearnerConfig, x: NDArray[np.float32]
+) -> tuple[dict[str, object], NDArray[np.float64]]:
     """Returns the record of one streaming pass and log q of the test events."""
     learner = Learner(LHCO, config)
     started = time.perf_counter()
