@@ -128,12 +128,11 @@ def test_a_stream_read_again_from_a_batch_is_cut_the_same_way(
     pieces = pieces_of(batcher)
     at = data.draw(st.integers(0, len(pieces) - 1))
     batcher.seek(pieces[at].first_event)
-    again = pieces_of(batcher)
-    assert cuts_of(again) == cuts_of(pieces[at:])
-    for one, other in zip(pieces[at:], again, strict=True):
-        assert (one.batch is None) == (other.batch is None)
-        if one.batch is not None and other.batch is not None:
-            assert one.batch.x.tobytes() == other.batch.x.tobytes()
+    # Gaps may be told in other pieces, as they are not numbered; batches never.
+    expected = [piece.batch for piece in pieces[at:] if piece.batch is not None]
+    again = [piece.batch for piece in pieces_of(batcher) if piece.batch is not None]
+    assert [b.first_event for b in again] == [b.first_event for b in expected]
+    assert [b.x.tobytes() for b in again] == [b.x.tobytes() for b in expected]
 
 
 @QUICK
