@@ -39,11 +39,17 @@ class StopFlag(Protocol):
         """Whether the run should end cleanly now."""
         ...
 
+    @property
+    def aborted(self) -> bool:
+        """Whether to leave at once, whatever the consumer still has to say."""
+        ...
+
 
 class NeverStop:
     """Runs to the end of the stream."""
 
     requested = False
+    aborted = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +153,7 @@ def run_producer(
     """Serves one run to one consumer and returns once the consumer has acknowledged its end.
 
     A source that fails ends the run as ABORTED at the last good position; a stop request ends it
-    as INTERRUPTED. In both cases the consumer is told, and acknowledges.
+    as INTERRUPTED. In both cases the consumer is told, and acknowledges; an abort doesn't wait.
 
     Args:
         source: the events; not closed here.
@@ -242,6 +248,8 @@ class _Loop:
         while not self._is_over():
             self._sender.poll(0.0)
             self._tell_progress()
+            if self._stop.aborted:
+                return self._abort()
             if self._sender.rewind_to is not None:
                 self._go_back()
             elif self._condition is not None:
@@ -358,6 +366,12 @@ class _Loop:
         self._condition = condition
         self._text = text
         log.info("end of run: %s after %d events", condition, self._ledger.next_event)
+
+    def _abort(self) -> ProducerReport:
+        """Leaves; the consumer is told where it can be."""
+        if self._condition is None and self._sender.rewind_to is None:
+            self._finish("ABORTED", "the producer was aborted")
+        return self._report("ABORTED")
 
     def _go_back(self) -> None:
         """Moves the stream to where the consumer stands."""

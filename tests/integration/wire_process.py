@@ -37,6 +37,7 @@ class Stop:
     """Set by SIGTERM."""
 
     requested = False
+    aborted = False
 
     def __call__(self, *_: object) -> None:
         self.requested = True

@@ -150,6 +150,7 @@ def events(n: int, *, status: np.ndarray | None = None) -> ArraySource:
 
 class Stop:
     requested = False
+    aborted = False
 
 
 def test_every_event_reaches_the_learner_in_order(studio: Studio) -> None:
@@ -272,6 +273,17 @@ def test_a_stop_ends_the_run_as_interrupted(studio: Studio) -> None:
     assert studio.learner is not None
     assert studio.learner.ledger.balance().is_balanced
     assert studio.learner.ledger.document()["condition"] == "INTERRUPTED"
+
+
+@pytest.mark.parametrize("n_events", [100, 100_000])
+def test_an_abort_leaves_without_waiting_for_the_consumer(studio: Studio, n_events: int) -> None:
+    stop = Stop()
+    studio.batch_s = 100.0  # the learner hangs
+    studio.at_turn = lambda n: setattr(stop, "aborted", n > 20)
+    report = studio.run(events(n_events), stop=stop)
+    assert report.condition == "ABORTED"
+    assert not report.is_acknowledged
+    assert report.elapsed_s < 10.0
 
 
 class Failing(ArraySource):
