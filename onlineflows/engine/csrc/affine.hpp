@@ -27,8 +27,7 @@ struct Affine {
     }
   }
 
-  static void backward(const Plan&, const T*, const T* saved, const T* weight, T* slope,
-                       T* d_rows) {
+  static void backward(const Plan&, const T*, T* saved, const T* weight, T* slope, T* d_rows) {
     for (int e = 0; e < kTile; e += kLanes<T>) {
       const V g_z = load(slope + e);
       const V g_x = g_z * load(saved + kTile + e);

@@ -34,6 +34,9 @@ inline constexpr int kTile = ENGINE_TILE;
 // Packed rows are padded to this many numbers, the widest vector of all instruction sets.
 inline constexpr int kPadding = 16;
 
+// Rows of the tallest block of a weight gradient.
+inline constexpr int kMostGradientRows = 12;
+
 constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 }  // namespace onlineflows

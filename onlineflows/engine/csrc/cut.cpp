@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "config.hpp"
+
 namespace onlineflows {
 
 namespace {
@@ -55,7 +57,7 @@ std::vector<RowBlock> cut_gradient(const std::vector<int>& fan_in, const Cut& cu
     while (end < n && width(end) == width(begin)) ++end;
     if (width(begin) == 0) continue;
     const int widest = std::min(width(begin), cut.columns);
-    const int tallest = std::min(12, cut.accumulators / widest);
+    const int tallest = std::min(kMostGradientRows, cut.accumulators / widest);
     const int pieces = (end - begin + tallest - 1) / tallest;
     for (int piece = 0; piece < pieces; ++piece) {
       const int from = begin + (end - begin) * piece / pieces;

@@ -25,6 +25,7 @@ bool has_bfloat16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"
 std::vector<InstructionSet> find_sets() {
   std::vector<InstructionSet> all;
 #if defined(ENGINE_X86)
+  __builtin_cpu_init();
   if (has_avx512()) {
 #if defined(ENGINE_HAS_BF16)
     if (has_bfloat16()) {

@@ -6,8 +6,8 @@
 
 namespace onlineflows::ENGINE_ISA {
 
-// Calls `step` with vectors of the gradient and of the state; the end of the arrays goes through a
-// padded copy. `step` changes the state in place.
+// Calls `step` with vectors of the gradient and of the state; the last may be
+// partly filled. `step` changes the state in place.
 template <class T, int kArrays, class Step>
 ENGINE_INLINE void for_vectors(std::int64_t n, const T* gradient, T* const (&state)[kArrays],
                                Step step) {
@@ -21,18 +21,13 @@ ENGINE_INLINE void for_vectors(std::int64_t n, const T* gradient, T* const (&sta
     for (int a = 0; a < kArrays; ++a) store(state[a] + i, v[a]);
   }
   if (i == n) return;
-  T rest[kArrays + 1][kLanes<T>] = {};
-  for (std::int64_t j = i; j < n; ++j) {
-    for (int a = 0; a < kArrays; ++a) rest[a][j - i] = state[a][j];
-    rest[kArrays][j - i] = gradient[j];
-  }
+  const int rest = int(n - i);
   Vector<T> v[kArrays];
-  for (int a = 0; a < kArrays; ++a) v[a] = load(rest[a]);
-  step(load(rest[kArrays]), v);
-  for (int a = 0; a < kArrays; ++a) {
-    store(rest[a], v[a]);
-    for (std::int64_t j = i; j < n; ++j) state[a][j] = rest[a][j - i];
-  }
+  ENGINE_UNROLL
+  for (int a = 0; a < kArrays; ++a) v[a] = load_first(state[a] + i, rest);
+  step(load_first(gradient + i, rest), v);
+  ENGINE_UNROLL
+  for (int a = 0; a < kArrays; ++a) store_first(state[a] + i, rest, v[a]);
 }
 
 // Schedule-free AdamW (Defazio et al. 2024, 2405.15682, algorithm 1) at the training point y:

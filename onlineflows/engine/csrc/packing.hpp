@@ -6,12 +6,11 @@
 
 namespace onlineflows::ENGINE_ISA {
 
-// Rows are a few dozen numbers: whole vectors first, then one by one.
 template <class T>
 ENGINE_INLINE void copy_numbers(const T* from, int n, T* to) {
   int i = 0;
   for (; i + kLanes<T> <= n; i += kLanes<T>) store(to + i, load(from + i));
-  for (; i < n; ++i) to[i] = from[i];
+  if (i < n) store_first(to + i, n - i, load_first(from + i, n - i));
 }
 
 // Padding was zeroed with the storage and stays so.
@@ -53,10 +52,8 @@ void reduce_weights(PartialSums<T> sums, long from, int n, T scale, T* to) {
   for (; i + kLanes<T> <= n; i += kLanes<T>) {
     store(to + i, sums.vector(from + i) * broadcast(scale));
   }
-  if (i == n) return;
-  T rest[kLanes<T>];  // rows are padded: there is a whole vector to read
-  store(rest, sums.vector(from + i) * broadcast(scale));
-  for (int j = i; j < n; ++j) to[j] = rest[j - i];
+  // Rows are padded: there is a whole vector to read.
+  if (i < n) store_first(to + i, n - i, sums.vector(from + i) * broadcast(scale));
 }
 
 template <class T>

@@ -29,6 +29,17 @@ struct Spline {
 
   static int n_bins(const Plan& plan) { return kBins > 0 ? kBins : plan.bins; }
 
+  // Calls body(j) for j in [from, bins), unrolled where the number of bins is fixed.
+  template <class Body>
+  static ENGINE_INLINE void over_bins(int from, int bins, Body body) {
+    if constexpr (kBins > 0) {
+      ENGINE_UNROLL
+      for (int j = from; j < kBins; ++j) body(j);
+    } else {
+      for (int j = from; j < bins; ++j) body(j);
+    }
+  }
+
   static ENGINE_INLINE Mask<T> inside(V x, T bound) {
     return both(greater(x, broadcast(-bound)), less_equal(x, broadcast(bound)));
   }
@@ -38,13 +49,12 @@ struct Spline {
   template <bool kSave>
   static ENGINE_INLINE V numerators(T* rows, int bins, V* e) {
     V sum = broadcast(T(0));
-    ENGINE_UNROLL
-    for (int j = 0; j < bins; ++j) {
+    over_bins(0, bins, [&](int j) {
       const auto one = clamped_exp<kAccuracy>(load(rows + j * kTile), 2 * kInverseLogSlope<T>);
       e[j] = one.value;
       sum = sum + e[j];
       if (kSave) store(rows + j * kTile, one.value * one.root * one.root);
-    }
+    });
     return sum;
   }
 
@@ -61,8 +71,7 @@ struct Spline {
     const V at = (load(value) + broadcast(bound)) * (sum * broadcast(T(0.5) / bound));
     V x0 = zero, y0 = zero, width = widths[0], height = heights[0];
     V raw_0 = zero, raw_1 = load(raw), number = zero, left = zero, low = zero;
-    ENGINE_UNROLL
-    for (int j = 1; j < bins; ++j) {
+    over_bins(1, bins, [&](int j) {
       left = left + widths[j - 1];
       low = low + heights[j - 1];
       const Mask<T> beyond = greater(at, kInverse ? low : left);
@@ -73,7 +82,7 @@ struct Spline {
       number = select(beyond, broadcast(T(j)), number);
       raw_0 = select(beyond, load(raw + (j - 1) * kTile), raw_0);
       raw_1 = select(beyond, j + 1 < bins ? load(raw + j * kTile) : zero, raw_1);
-    }
+    });
     const V results[] = {at, x0, width, y0, height, raw_0, raw_1};
     ENGINE_UNROLL
     for (int i = 0; i < 7; ++i) store(saved + i * kTile, results[i]);
@@ -110,7 +119,7 @@ struct Spline {
     const V inverse_width = inverse_of<kSave>(width);
 
     const Mask<T> in = inside(at_x, bound);
-    const V t = select(in, (load(saved) - x0) * inverse_width, broadcast(T(0)));
+    const V t = select(in, (load(saved + kT * kTile) - x0) * inverse_width, broadcast(T(0)));
     const V s = height * inverse_h * (sum_w * inverse_width);
     const V u = t * (one - t);
     const V inverse_den = inverse_of<kSave>(fma(d0 + d1 - (s + s), u, s));
@@ -211,45 +220,63 @@ struct Spline {
 
   // Writes the gradient with respect to the parameters and replaces `slope`, d loss/dy by
   // d loss/dx.
-  static void backward(const Plan& plan, const T* rows, const T* saved, const T* weight, T* slope,
+  static void backward(const Plan& plan, const T* rows, T* saved, const T* weight, T* slope,
                        T* d_rows) {
+    const int bins = n_bins(plan);
+    const T* row_h = rows + 2 * bins * kTile;
     for (int e = 0; e < kTile; e += kLanes<T>) {
-      backward_vector(plan, rows + e, saved + e, weight + e, slope + e, d_rows + e);
+      backward_bin(T(plan.bound), row_h + e, saved + e, weight + e, slope + e);
     }
+    for (int e = 0; e < kTile; e += kLanes<T>) spread(bins, rows + e, saved + e, d_rows + e);
   }
 
-  static ENGINE_INLINE void backward_vector(const Plan& plan, const T* rows, const T* saved,
-                                            const T* weight, T* slope, T* d_rows) {
-    const int bins = n_bins(plan);
+  // What the second pass back finds in `saved`, beside kNumber.
+  enum Factors { kBelowW, kAtW, kAboveW, kBelowH, kAtH, kAboveH, kRaw0, kRaw1 };
+
+  static ENGINE_INLINE void backward_bin(T bound, const T* row_h, T* saved, const T* weight,
+                                         T* slope) {
     const V zero = broadcast(T(0));
-    const V number = load(saved + kNumber * kTile);
-    const Mask<T> in = greater(number, broadcast(T(-1)));
+    const Mask<T> in = greater(load(saved + kNumber * kTile), broadcast(T(-1)));
     const V g_y = load(slope);
     const BinGradient g =
-        bin_gradient(saved, select(in, g_y, zero), select(in, load(weight), zero), T(plan.bound));
+        bin_gradient(saved, select(in, g_y, zero), select(in, load(weight), zero), bound);
     store(slope, select(in, g.x, g_y));
     const SoftmaxGradient w =
         softmax_gradient(g.x0, g.width, load(saved + kX0 * kTile), load(saved + kWidth * kTile),
                          load(saved + kSumW * kTile));
-    const SoftmaxGradient h =
-        softmax_gradient(g.y0, g.height, load(saved + kY0 * kTile), load(saved + kHeight * kTile),
-                         load(rows + 2 * bins * kTile));
-    const V g_0 = g.d0 * load(saved + kSlope0 * kTile);
-    const V g_1 = g.d1 * load(saved + kSlope1 * kTile);
-    Mask<T> here = equal(number, zero);
+    const SoftmaxGradient h = softmax_gradient(g.y0, g.height, load(saved + kY0 * kTile),
+                                               load(saved + kHeight * kTile), load(row_h));
+    const V raw_0 = g.d0 * load(saved + kSlope0 * kTile);
+    const V raw_1 = g.d1 * load(saved + kSlope1 * kTile);
+    const V factors[] = {w.below, w.at, w.above, h.below, h.at, h.above, raw_0, raw_1};
     ENGINE_UNROLL
-    for (int j = 0; j < bins; ++j) {
+    for (int i = 0; i < 8; ++i) store(saved + i * kTile, factors[i]);
+  }
+
+  static ENGINE_INLINE void spread(int bins, const T* rows, const T* saved, T* d_rows) {
+    const V zero = broadcast(T(0));
+    const V number = load(saved + kNumber * kTile);
+    const V below_w = load(saved + kBelowW * kTile);
+    const V at_w = load(saved + kAtW * kTile);
+    const V above_w = load(saved + kAboveW * kTile);
+    const V below_h = load(saved + kBelowH * kTile);
+    const V at_h = load(saved + kAtH * kTile);
+    const V above_h = load(saved + kAboveH * kTile);
+    const V raw_0 = load(saved + kRaw0 * kTile);
+    const V raw_1 = load(saved + kRaw1 * kTile);
+    Mask<T> here = equal(number, zero);
+    over_bins(0, bins, [&](int j) {
       const Mask<T> before = greater(number, broadcast(T(j)));
-      const V factor_w = select(before, w.below, select(here, w.at, w.above));
-      const V factor_h = select(before, h.below, select(here, h.at, h.above));
+      const V factor_w = select(before, below_w, select(here, at_w, above_w));
+      const V factor_h = select(before, below_h, select(here, at_h, above_h));
       store(d_rows + j * kTile, load(rows + j * kTile) * factor_w);
       store(d_rows + (bins + j) * kTile, load(rows + (bins + j) * kTile) * factor_h);
       if (j + 1 < bins) {
         const Mask<T> next = equal(number, broadcast(T(j + 1)));
-        store(d_rows + (2 * bins + j) * kTile, select(here, g_1, select(next, g_0, zero)));
+        store(d_rows + (2 * bins + j) * kTile, select(here, raw_1, select(next, raw_0, zero)));
         here = next;
       }
-    }
+    });
   }
 
   // Inverts y in place (eqs. 6 to 8).
@@ -274,7 +301,8 @@ struct Spline {
     const V inverse_w = reciprocal(load(saved + kSumW * kTile));
     const V inverse_s = width * inverse_height * (load(row_h) * inverse_w);
     const V s = reciprocal(inverse_s);
-    const V up = select(in, (load(saved) - load(saved + kY0 * kTile)) * inverse_height, zero);
+    const V up =
+        select(in, (load(saved + kT * kTile) - load(saved + kY0 * kTile)) * inverse_height, zero);
     const V bow = d0 + d1 - (s + s);
     const V a = fma(up, bow, s - d0);
     const V b = d0 - up * bow;

@@ -135,7 +135,7 @@ class Tile {
     const Network<A> net = network(block);
     for (int i = 0; i < plan.n_targets; ++i) {
       const T* rows = memory.outputs + long(i) * plan.target_rows * kTile;
-      const T* saved = memory.saved + long(i) * kSaved * kTile;
+      T* saved = memory.saved + long(i) * kSaved * kTile;
       T* slope = workspace_.slope + long(plan.targets[i]) * kTile;
       T* d_rows = net.d_rows(i);
       with_transform<A>(plan_, [&](auto transform) {

@@ -6,10 +6,10 @@
 //
 // What a set provides for T = float and double:
 //   Lanes<T>::Vector, Lanes<T>::Mask, Lanes<T>::count    types and width
-//   load, store, broadcast, fma, absolute, square_root, reciprocal, reciprocal_estimate,
-//   positive_part, sum_of_lanes
-//   greater, less_equal, equal, both, select             comparisons
-//   kColumns, kAccumulators                              how many registers a product may fill
+//   load, store, load_first, store_first, broadcast, fma, absolute, square_root, reciprocal,
+//   reciprocal_estimate, positive_part, sum_of_lanes greater, less_equal, equal, both, select
+//   comparisons kColumns, kAccumulators                              how many registers a product
+//   may fill
 #pragma once
 
 #include "config.hpp"

@@ -32,6 +32,23 @@ ENGINE_INLINE __m256 load(const float* p) { return _mm256_loadu_ps(p); }
 ENGINE_INLINE __m256d load(const double* p) { return _mm256_loadu_pd(p); }
 ENGINE_INLINE void store(float* p, __m256 v) { _mm256_storeu_ps(p, v); }
 ENGINE_INLINE void store(double* p, __m256d v) { _mm256_storeu_pd(p, v); }
+// The first n lanes; others load as zero and aren't stored.
+ENGINE_INLINE __m256i first_lanes(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+ENGINE_INLINE __m256 load_first(const float* p, int n) {
+  return _mm256_maskload_ps(p, first_lanes(n));
+}
+ENGINE_INLINE __m256d load_first(const double* p, int n) {
+  return _mm256_maskload_pd(p, _mm256_cvtepi32_epi64(_mm256_castsi256_si128(first_lanes(n))));
+}
+ENGINE_INLINE void store_first(float* p, int n, __m256 v) {
+  _mm256_maskstore_ps(p, first_lanes(n), v);
+}
+ENGINE_INLINE void store_first(double* p, int n, __m256d v) {
+  const __m256i lanes = _mm256_cvtepi32_epi64(_mm256_castsi256_si128(first_lanes(n)));
+  _mm256_maskstore_pd(p, lanes, v);
+}
 ENGINE_INLINE __m256 broadcast(float a) { return _mm256_set1_ps(a); }
 ENGINE_INLINE __m256d broadcast(double a) { return _mm256_set1_pd(a); }
 

@@ -32,6 +32,19 @@ ENGINE_INLINE __m512 load(const float* p) { return _mm512_loadu_ps(p); }
 ENGINE_INLINE __m512d load(const double* p) { return _mm512_loadu_pd(p); }
 ENGINE_INLINE void store(float* p, __m512 v) { _mm512_storeu_ps(p, v); }
 ENGINE_INLINE void store(double* p, __m512d v) { _mm512_storeu_pd(p, v); }
+// The first n lanes; others load as zero and aren't stored.
+ENGINE_INLINE __m512 load_first(const float* p, int n) {
+  return _mm512_maskz_loadu_ps(__mmask16((1U << n) - 1), p);
+}
+ENGINE_INLINE __m512d load_first(const double* p, int n) {
+  return _mm512_maskz_loadu_pd(__mmask8((1U << n) - 1), p);
+}
+ENGINE_INLINE void store_first(float* p, int n, __m512 v) {
+  _mm512_mask_storeu_ps(p, __mmask16((1U << n) - 1), v);
+}
+ENGINE_INLINE void store_first(double* p, int n, __m512d v) {
+  _mm512_mask_storeu_pd(p, __mmask8((1U << n) - 1), v);
+}
 ENGINE_INLINE __m512 broadcast(float a) { return _mm512_set1_ps(a); }
 ENGINE_INLINE __m512d broadcast(double a) { return _mm512_set1_pd(a); }
 

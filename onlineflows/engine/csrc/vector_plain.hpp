@@ -62,6 +62,14 @@ ENGINE_INLINE void store(T* p, Plain<T> v) {
   for (int i = 0; i < kPlainLanes; ++i) p[i] = v[i];
 }
 template <class T>
+ENGINE_INLINE Plain<T> load_first(const T* p, int n) {
+  return lanewise<T>([&](int i) { return i < n ? p[i] : T(0); });
+}
+template <class T>
+ENGINE_INLINE void store_first(T* p, int n, Plain<T> v) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+template <class T>
 ENGINE_INLINE Plain<T> broadcast(T a) {
   return lanewise<T>([&](int) { return a; });
 }

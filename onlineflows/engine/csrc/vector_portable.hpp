@@ -47,6 +47,23 @@ ENGINE_INLINE void store(float* p, Floats v) { *reinterpret_cast<Lanes<float>::U
 ENGINE_INLINE void store(double* p, Doubles v) {
   *reinterpret_cast<Lanes<double>::Unaligned*>(p) = v;
 }
+// The first n lanes; others load as zero and aren't stored.
+ENGINE_INLINE Floats load_first(const float* p, int n) {
+  Floats v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+ENGINE_INLINE Doubles load_first(const double* p, int n) {
+  Doubles v{};
+  for (int i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+}
+ENGINE_INLINE void store_first(float* p, int n, Floats v) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
+ENGINE_INLINE void store_first(double* p, int n, Doubles v) {
+  for (int i = 0; i < n; ++i) p[i] = v[i];
+}
 ENGINE_INLINE Floats broadcast(float a) { return Floats{a, a, a, a}; }
 ENGINE_INLINE Doubles broadcast(double a) { return Doubles{a, a}; }
 

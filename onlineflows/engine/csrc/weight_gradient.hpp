@@ -37,27 +37,17 @@ ENGINE_NOINLINE void gradient_piece(const GradientOperands<A>& operands, int fir
   }
 }
 
-// Any number of rows up to 12, for N vectors of weights.
-template <class A, int N>
+// The tallest block of N vectors that the registers hold; the plan's blocks are no taller.
+template <int N>
+inline constexpr int kTallest =
+    kAccumulators / N < kMostGradientRows ? kAccumulators / N : kMostGradientRows;
+
+// Finds the kernel for `count` rows of N vectors.
+template <class A, int N, int M = kTallest<N>>
 ENGINE_INLINE void gradient_rows(const GradientOperands<A>& operands, int first, int count,
                                  int column) {
-  constexpr int kTallest = kAccumulators / N < 12 ? kAccumulators / N : 12;
-  const int end = first + count;
-  if constexpr (kTallest >= 12) {
-    for (; end - first >= 12; first += 12) gradient_piece<A, 12, N>(operands, first, column);
-  }
-  if constexpr (kTallest >= 8) {
-    for (; end - first >= 8; first += 8) gradient_piece<A, 8, N>(operands, first, column);
-  }
-  for (; end - first >= 6; first += 6) gradient_piece<A, 6, N>(operands, first, column);
-  switch (end - first) {
-    case 1: gradient_piece<A, 1, N>(operands, first, column); break;
-    case 2: gradient_piece<A, 2, N>(operands, first, column); break;
-    case 3: gradient_piece<A, 3, N>(operands, first, column); break;
-    case 4: gradient_piece<A, 4, N>(operands, first, column); break;
-    case 5: gradient_piece<A, 5, N>(operands, first, column); break;
-    default: break;
-  }
+  if (count == M) return gradient_piece<A, M, N>(operands, first, column);
+  if constexpr (M > 1) gradient_rows<A, N, M - 1>(operands, first, count, column);
 }
 
 // The first layer has few inputs: a vector of them would be mostly padding. Its sums run over
