@@ -86,8 +86,8 @@ class OptimiserConfig:
     """
 
     kind: Literal["schedule_free", "adam"] = "schedule_free"
-    learning_rate: float = 2.5e-3
-    warmup_steps: int = 200
+    learning_rate: float = 3.5e-3
+    warmup_steps: int = 50
     weight_decay: float = 0.0
 
     def __post_init__(self) -> None:

@@ -100,9 +100,9 @@ def build_spec(config: FlowConfig, n_features: int, n_context: int = 0) -> FlowS
     Example:
         >>> spec = build_spec(FlowConfig(blocks=1, hidden=4, bins=2), n_features=2)
         >>> spec.blocks[0].fan_in_1
-        (0, 0, 1, 1)
+        (1, 1, 1, 1)
         >>> spec.n_parameters
-        62
+        58
     """
     if n_features < 1 or n_context < 0:
         raise ConfigError(
@@ -134,11 +134,13 @@ def _autoregressive_block(
 ) -> BlockSpec:
     """A MADE block: hidden units of degree t see the context and the first t features in order.
 
-    Feature 0 stays first; every second block takes the others in reverse.
+    Feature 0 stays first; every second block takes the others in reverse. Without context a unit of
+    degree 0 would be a constant, so there are none, and feature 0's outputs are biases alone.
     """
     others = tuple(range(1, n_features))
     order = (0, *(others if number % 2 == 0 else others[::-1]))
-    degrees = sorted(j % n_features for j in range(config.hidden))
+    lowest = 0 if n_context or n_features == 1 else 1
+    degrees = sorted(lowest + j % (n_features - lowest) for j in range(config.hidden))
     # Units of a degree up to t: what a unit or an output of degree t may see one layer below.
     n_up_to = [sum(d <= t for d in degrees) for t in range(n_features)]
     return BlockSpec(

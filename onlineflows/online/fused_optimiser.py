@@ -6,7 +6,7 @@ State, scalars and results are those of `onlineflows.online.optimiser`, which is
 from torch import Tensor
 
 from onlineflows.engine.steps import Rates, adam_step, schedule_free_step
-from onlineflows.online.optimiser import Adam, ScheduleFreeAdamW
+from onlineflows.online.optimiser import INTERPOLATION, Adam, ScheduleFreeAdamW
 
 
 class FusedScheduleFreeAdamW(ScheduleFreeAdamW):
@@ -17,6 +17,7 @@ class FusedScheduleFreeAdamW(ScheduleFreeAdamW):
         now = self._advance()
         rates = Rates(
             learning_rate=now.rate,
+            beta_1=INTERPOLATION,
             step=self._n_steps,
             weight_decay=self._config.weight_decay,
             share=now.share,

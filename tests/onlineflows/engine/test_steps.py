@@ -6,7 +6,7 @@ from torch import Tensor
 
 from onlineflows.engine import Rates, adam_step, schedule_free_step
 from onlineflows.errors import ConfigError
-from onlineflows.online.optimiser import Adam, ScheduleFreeAdamW
+from onlineflows.online.optimiser import INTERPOLATION, Adam, ScheduleFreeAdamW
 from onlineflows.settings import OptimiserConfig
 
 CONFIG = OptimiserConfig(learning_rate=0.01, warmup_steps=3, weight_decay=0.1)
@@ -41,13 +41,14 @@ def test_the_schedule_free_step_is_the_reference_s(isa, n, dtype):
         rate = CONFIG.learning_rate * min(1.0, step / CONFIG.warmup_steps)
         rate_max = max(rate_max, rate)
         weight_sum += rate_max**2
-        rates = Rates(rate, step, weight_decay=0.1, share=rate_max**2 / weight_sum)
+        share = rate_max**2 / weight_sum
+        rates = Rates(rate, step, beta_1=INTERPOLATION, weight_decay=0.1, share=share)
         schedule_free_step(rates, gradient, y, z, v)
     state = reference.state()
     torch.testing.assert_close(z, state["z"], **tolerance(dtype))
     torch.testing.assert_close(v, state["v"], **tolerance(dtype))
     torch.testing.assert_close(
-        torch.lerp(y, z, 1 - 1 / 0.9), reference.averaged(), **tolerance(dtype)
+        torch.lerp(y, z, 1 - 1 / INTERPOLATION), reference.averaged(), **tolerance(dtype)
     )
 
 

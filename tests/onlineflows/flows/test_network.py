@@ -40,10 +40,10 @@ def test_first_layer_weights_stand_at_the_variables_that_they_weigh():
     layout = layout_of(spec)
     theta = torch.arange(1.0, spec.n_parameters + 1)
     second = layout.layers(layout.spread(theta))[1]
-    # The second block's order is 0, 2, 1; its units see none, one and two of these.
+    # The second block's order is 0, 2, 1; its units see one, one and two of these.
     offset = spec.layout()[6].offset
     assert second.weight_1.tolist() == [
-        [0, 0, 0],
         [offset + 1, 0, 0],
-        [offset + 2, 0, offset + 3],
+        [offset + 2, 0, 0],
+        [offset + 3, 0, offset + 4],
     ]

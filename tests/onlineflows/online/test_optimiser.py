@@ -5,7 +5,7 @@ import schedulefree
 import torch
 from torch import Tensor
 
-from onlineflows.online.optimiser import is_finite, make_optimiser
+from onlineflows.online.optimiser import INTERPOLATION, is_finite, make_optimiser
 from onlineflows.settings import OptimiserConfig
 
 KINDS = ["schedule_free", "adam"]
@@ -30,7 +30,11 @@ def test_schedule_free_adamw_is_the_authors_step_for_step(decay, warmup):
     theta, parameter = start(), torch.nn.Parameter(start())
     ours = make_optimiser(config, theta)
     theirs = schedulefree.AdamWScheduleFree(
-        [parameter], lr=0.02, warmup_steps=warmup, weight_decay=decay
+        [parameter],
+        lr=0.02,
+        betas=(INTERPOLATION, 0.999),
+        warmup_steps=warmup,
+        weight_decay=decay,
     )
     theirs.train()
     for grad in gradients(40):
