@@ -32,6 +32,7 @@ bool watch(Condition condition) {
       if (condition()) return true;
       relax();
     }
+    std::this_thread::yield();  // another thread, perhaps the caller, may need this core
   } while (std::chrono::steady_clock::now() < end);
   return condition();
 }
