@@ -71,7 +71,7 @@ class Check {
       expect(false, name_ + ": " + engine_error());
       return;
     }
-    theta_ = normal<double>(std::size_t(engine_n_parameters(engine_)), 0.2, 1);
+    theta_ = normal<double>(std::size_t(engine_n_parameters(engine_)), 0.1, 1);
     x_ = normal<double>(kEvents * c.n_features, 2.0, 2);
     context_ = normal<double>(kEvents * c.n_context, 1.0, 3);
     weight_ = normal<double>(kEvents, 1.0, 4);
@@ -150,18 +150,19 @@ class Check {
     const std::vector<float> weight(weight_.begin(), weight_.end());
     std::vector<float> nll(kEvents);
     std::vector<float> result(theta.size());
-    double largest = 0;
-    for (const double g : exact) largest = std::max(largest, std::abs(g));
     for (const int bfloat16 : {0, 1}) {
       const engine_options options{2, bfloat16, 0};
       engine_gradient_f32(engine_, theta.data(), x.data(), c.empty() ? nullptr : c.data(),
                           weight.data(), kEvents, 1, nll.data(), result.data(), &options);
-      double worst = 0;
+      double norm = 0;
+      double error = 0;
       for (std::size_t i = 0; i < exact.size(); ++i) {
-        worst = std::max(worst, std::abs(result[i] - exact[i]) / largest);
+        norm += exact[i] * exact[i];
+        error += (result[i] - exact[i]) * (result[i] - exact[i]);
       }
-      expect(worst < (bfloat16 && engine_has_bfloat16() ? 0.2 : 2e-4),
-             name_ + ": float32 gradient, off by " + std::to_string(worst));
+      const double distance = std::sqrt(error / norm);
+      expect(distance < (bfloat16 && engine_has_bfloat16() ? 0.1 : 1e-4),
+             name_ + ": float32 gradient, off by " + std::to_string(distance));
     }
   }
 
