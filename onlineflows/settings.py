@@ -69,7 +69,7 @@ class BufferConfig:
     """
 
     kind: Literal["window", "reservoir"] = "window"
-    capacity: int = 8192
+    capacity: int = 65_536
     uses: int = 4
 
 
