@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import Field
 
 from onlineflows.config import load
+from onlineflows.errors import ConfigError
 from onlineflows.settings import (
     BufferConfig,
     CheckpointConfig,
@@ -24,23 +25,37 @@ from onlineflows.settings import (
 from replay.settings import PacingConfig, ReplayConfig, SourceConfig, StandinConfig
 from streams.settings import WireConfig
 
+DEFAULT_NAME = "default"
+
+NAME_NBYTES = 60
+"""Longest name of a run: the learner greets with it, and no greeting may be longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunConfig:
     """Where a run leaves its results.
 
     Args:
-        name: the run's name; empty stands for the name of the configuration file.
+        name: the run's name, also that of its folder; empty stands for the name of the
+            configuration file, or for "default" without one.
         directory: folder of all runs, relative to the current one.
     """
 
     name: str = ""
     directory: str = "runs"
 
+    def __post_init__(self) -> None:
+        is_plain = self.name == Path(self.name).name and self.name not in (".", "..")
+        if len(self.name.encode()) > NAME_NBYTES or (self.name and not is_plain):
+            raise ConfigError(
+                f"run.name: expected the name of a folder of at most {NAME_NBYTES} letters; got "
+                f"{self.name!r}"
+            )
+
     @property
     def path(self) -> Path:
         """The run directory, ``runs/<name>``."""
-        return Path(self.directory) / (self.name or "default")
+        return Path(self.directory) / (self.name or DEFAULT_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,7 @@ class Config:
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """Returns the configuration in a TOML file, changed by ``section.key=value`` overrides.
 
-    A run without a name takes that of its file.
+    A run without a name takes that of its file; without a file it is "default".
 
     Args:
         path: the file; None for defaults alone.
@@ -89,6 +104,7 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         # Without a file the events are the stand-in's, whatever else is said of them.
         overrides = ["source.type=standin", *overrides]
     config = load(Config, path, overrides)
-    if path is None or config.run.name:
+    if config.run.name:
         return config
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, name=path.stem))
+    name = DEFAULT_NAME if path is None else path.stem
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, name=name))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from onlineflows.cli.config import Config, load_config
+from onlineflows.cli.config import Config, RunConfig, load_config
 from onlineflows.config import fingerprint, load, parse, read_json, to_dict
 from onlineflows.errors import ConfigError
 from onlineflows.settings import LearnerConfig
@@ -30,7 +30,7 @@ def refusal(*overrides: str) -> str:
 
 
 def test_without_a_file_everything_has_its_default() -> None:
-    assert load_config(None) == Config()
+    assert load_config(None) == Config(run=RunConfig(name="default"))
 
 
 def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
@@ -40,6 +40,12 @@ def test_a_file_sets_what_it_names_and_leaves_the_rest(tmp_path: Path) -> None:
 
 def test_a_run_without_a_name_takes_that_of_its_file(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "")).run.path == Path("runs/example")
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "/tmp", "x" * 61])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"run\.name: expected the name of a folder of at most"):
+        load_config(None, [f"run.name={name}"])
 
 
 def test_a_run_keeps_the_name_that_it_is_given(tmp_path: Path) -> None:
