@@ -29,6 +29,7 @@ class Reader {
 
   std::vector<int> take_list(int n, int low, int high, const char* name) {
     std::vector<int> list;
+    list.reserve(std::size_t(n));
     for (int i = 0; i < n; ++i) list.push_back(take(low, high, name));
     return list;
   }
@@ -40,7 +41,7 @@ class Reader {
   const std::int32_t* end_;
 };
 
-constexpr int kMost = 1 << 20;
+constexpr int kMost = 1048576;
 
 void expect_ascending(const std::vector<int>& list, const char* name) {
   if (!std::is_sorted(list.begin(), list.end())) refuse(name, "a list that isn't ascending");

@@ -9,8 +9,8 @@ namespace onlineflows {
 
 namespace avx512_bf16 {
 
-void pack_block_pairs(const Plan& plan, const BlockPlan& block, const float* theta,
-                      Packed<float> packed) {
+static void pack_block_pairs(const Plan& plan, const BlockPlan& block, const float* theta,
+                             Packed<float> packed) {
   pack_block(plan, block, theta, packed);
   pack_pairs(block.layer_2, packed);
   pack_pairs(block.layer_out, packed);

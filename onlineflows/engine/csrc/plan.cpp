@@ -12,6 +12,7 @@ namespace {
 
 std::vector<Range> prefixes(const std::vector<int>& fan_in) {
   std::vector<Range> ranges;
+  ranges.reserve(fan_in.size());
   for (const int n : fan_in) ranges.push_back({0, n});
   return ranges;
 }
@@ -48,6 +49,7 @@ Plan::Plan(const FlowDescription& flow, const Cut& cut)
       n_outputs(flow.n_outputs()),
       paired(cut.paired) {
   std::vector<BlockPlan> planned;
+  planned.reserve(flow.blocks.size());
   for (const BlockDescription& block : flow.blocks) planned.push_back(plan_block(block, cut));
   blocks = keep(planned);
 }

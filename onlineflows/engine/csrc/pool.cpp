@@ -44,7 +44,7 @@ Pool& Pool::instance() {
   static Pool* pool = nullptr;
   static long process = -1;
   const std::lock_guard<std::mutex> lock(guard);
-  if (process != ENGINE_PROCESS()) {
+  if (pool == nullptr || process != ENGINE_PROCESS()) {
     // After a fork the old pool can't be destroyed (its threads can't be joined): it is left.
     // Nor is the last one destroyed at exit, when other threads may still use it.
     pool = new Pool();

@@ -32,6 +32,7 @@ struct Case {
 std::vector<int32_t> specification(const Case& c) {
   std::vector<int32_t> spec{c.n_features, c.n_context, c.transform, c.bins, c.n_blocks};
   std::vector<int> degrees;
+  degrees.reserve(std::size_t(c.hidden));
   for (int unit = 0; unit < c.hidden; ++unit) degrees.push_back(unit % c.n_features);
   std::sort(degrees.begin(), degrees.end());
   const auto n_up_to = [&](int degree) {
@@ -39,6 +40,7 @@ std::vector<int32_t> specification(const Case& c) {
   };
   for (int block = 0; block < c.n_blocks; ++block) {
     std::vector<int> order;
+    order.reserve(std::size_t(c.n_features));
     for (int i = 0; i < c.n_features; ++i) order.push_back(block % 2 ? c.n_features - 1 - i : i);
     spec.insert(spec.end(), {c.n_context + c.n_features, c.n_features, c.hidden, c.hidden});
     for (int i = 0; i < c.n_context; ++i) spec.push_back(c.n_features + i);
