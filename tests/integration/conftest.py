@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,16 @@ class Program:
         self.popen.wait(WAIT_S)
 
 
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
-    """Starts ``onlineflows VERB ...`` in the test's own folder, with settings by name."""
+@contextmanager
+def programs_in(folder: Path) -> Iterator[Callable[..., Program]]:
+    """Starts ``onlineflows VERB ...`` in a folder, with settings by name; ends them all."""
     started: list[Program] = []
 
     def begin(*arguments: object, **settings: object) -> Program:
         words = [str(argument) for argument in arguments]
         for name, value in settings.items():
             words += ["--set", f"{name}={value}"]
-        started.append(Program(tmp_path, len(started), words))
+        started.append(Program(folder, len(started), words))
         return started[-1]
 
     yield begin
@@ -95,6 +96,26 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
         if program.popen.poll() is None:
             program.popen.send_signal(signal.SIGCONT)
             program.kill()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
+    """Starts programs in the test's own folder."""
+    with programs_in(tmp_path) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a run of the small model that the tests of a module share; returns its folder."""
+
+    def make(**settings: object) -> Path:
+        folder = tmp_path_factory.mktemp("finished")
+        with programs_in(folder) as begin:
+            begin("run", **{**SMALL, **settings}).finish()
+        return folder / "runs" / "default"
+
+    return make
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Kills without warning: a resumed run ends as if nothing had happened, to the last bit."""
 
+import json
 import random
 import signal
 import time
@@ -23,24 +24,23 @@ PACED = {"pacing.arrivals": "constant", "pacing.rate_hz": 15_000}
 """Slow enough for a kill in the middle."""
 
 
-@pytest.fixture
-def undisturbed(start, small, ledger_of):
+@pytest.fixture(scope="module")
+def undisturbed(finished_run) -> Path:
     """A run in one command, the source as fast as it can be."""
-    start("run", **small, **SETTINGS, **{"run.name": "undisturbed"}).finish()
-    return ledger_of("undisturbed")
+    run: Path = finished_run(**SETTINGS)
+    return run
 
 
-def require_the_same(folder: Path, ledger: dict, undisturbed: dict) -> None:
+def require_the_same(run: Path, undisturbed: Path) -> None:
     """Each event was trained on as often, in the same steps, with the same result."""
+    runs = (run, undisturbed)
+    ledgers = [json.loads((path / "ledger.json").read_text()) for path in runs]
     for name in ("condition", "generated", "sent", "trained", "skipped", "lost", "uses"):
-        assert ledger[name] == undisturbed[name], name
-    assert ledger["trained"] == N
-    models = [
-        (folder / "runs" / name / "snapshots" / "latest" / MODEL_FILE).read_bytes()
-        for name in ("undisturbed", "mine")
-    ]
+        assert ledgers[0][name] == ledgers[1][name], name
+    assert ledgers[0]["trained"] == N
+    models = [(path / "snapshots" / "latest" / MODEL_FILE).read_bytes() for path in runs]
     assert models[0] == models[1]
-    manifests = [read_snapshot(folder / "runs" / n).manifest for n in ("undisturbed", "mine")]
+    manifests = [read_snapshot(path).manifest for path in runs]
     assert manifests[0].n_steps == manifests[1].n_steps
     assert manifests[0].n_seen == manifests[1].n_seen == N
 
@@ -65,7 +65,8 @@ def test_a_killed_consumer_that_resumes_ends_like_one_that_was_not(
     account = replay.result()
     assert account["n_rewinds"] >= 1
     assert account["sent"] == N
-    require_the_same(tmp_path, ledger_of("mine"), undisturbed)
+    ledger_of("mine")
+    require_the_same(tmp_path / "runs" / "mine", undisturbed)
     assert checkpoints(tmp_path) == set()
 
 
@@ -80,7 +81,8 @@ def test_a_consumer_that_was_stopped_goes_on_where_it_stood(
     assert "go on with --resume" in train.finish()
     start("train", "--resume", **settings).finish()
     replay.finish()
-    require_the_same(tmp_path, ledger_of("mine"), undisturbed)
+    ledger_of("mine")
+    require_the_same(tmp_path / "runs" / "mine", undisturbed)
 
 
 def test_a_killed_producer_that_is_started_again_goes_on_with_the_same_run(
@@ -94,7 +96,8 @@ def test_a_killed_producer_that_is_started_again_goes_on_with_the_same_run(
     again = start("replay", "--json", **settings, **PACED)
     train.finish()
     assert again.result()["is_acknowledged"]
-    require_the_same(tmp_path, ledger_of("mine"), undisturbed)
+    ledger_of("mine")
+    require_the_same(tmp_path / "runs" / "mine", undisturbed)
 
 
 def test_both_killed_and_started_again_end_like_an_undisturbed_run(
@@ -108,7 +111,8 @@ def test_both_killed_and_started_again_end_like_an_undisturbed_run(
     daemons = [start("replay", **settings), start("train", "--resume", **settings)]
     for daemon in daemons:
         daemon.finish()
-    require_the_same(tmp_path, ledger_of("mine"), undisturbed)
+    ledger_of("mine")
+    require_the_same(tmp_path / "runs" / "mine", undisturbed)
 
 
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
@@ -125,7 +129,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(
     again.finish()
     assert "damaged checkpoint passed over" in again.err
     replay.finish()
-    require_the_same(tmp_path, ledger_of("mine"), undisturbed)
+    ledger_of("mine")
+    require_the_same(tmp_path / "runs" / "mine", undisturbed)
 
 
 def test_a_checkpoint_of_another_configuration_is_refused(start, small, tmp_path) -> None:
