@@ -24,11 +24,17 @@ LIBRARIES = {
         "uproot",
     },
     "onlineflows": {
+        "equinox",
+        "flowjax",
         "hist",
+        "jax",
         "jinja2",
         "matplotlib",
         "mplhep",
+        "nflows",
         "numpy",
+        "optax",
+        "paramax",
         "pydantic",
         "pydantic_core",
         "rich",
@@ -40,6 +46,7 @@ LIBRARIES = {
         "torch",
         "triton",
         "typer",
+        "zuko",
     },
 }
 """What each package may import besides the standard library and itself."""
@@ -54,6 +61,10 @@ ONLY_IN = {
     "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
     "triton": {"onlineflows/flows/gpu/kernels.py"},
     "typer": {"onlineflows/cli/main.py"},
+    "zuko": {"onlineflows/bench/zuko_peer.py"},
+    "nflows": {"onlineflows/bench/nflows_peer.py"},
+    "jax": {"onlineflows/bench/flowjax_peer.py"},
+    "flowjax": {"onlineflows/bench/flowjax_peer.py", "onlineflows/bench/worker.py"},
 }
 """Libraries that stay behind one border."""
 

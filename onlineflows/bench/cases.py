@@ -42,9 +42,7 @@ class Case:
             return build_spec(self.config, self.n_features, self.n_context)
         blocks = tuple(self._coupling_block(number) for number in range(self.config.blocks))
         bins, bound = self.config.bins, float(self.config.bound)
-        return FlowSpec(
-            self.n_features, self.n_context, self.config.transform, bins, bound, blocks
-        )
+        return FlowSpec(self.n_features, self.n_context, self.config.transform, bins, bound, blocks)
 
     def kept(self, number: int) -> tuple[int, ...]:
         """Returns the features that a coupling layer leaves as they are: every second one."""

@@ -35,9 +35,9 @@ class Ceiling:
     product: str
 
 
-def measure_ceilings(effort: Effort, sizes: tuple[tuple[int, int, int], ...] = SIZES) -> dict[
-    str, Ceiling
-]:
+def measure_ceilings(
+    effort: Effort, sizes: tuple[tuple[int, int, int], ...] = SIZES
+) -> dict[str, Ceiling]:
     """Returns the ceiling of each precision, all products interleaved.
 
     Taking the fastest round of the fastest product makes every fraction of it a lower bound.
@@ -74,6 +74,6 @@ def _products(n: int, k: int, m: int) -> dict[tuple[str, str], Callable[[], Tens
         ("bfloat16", "linear"): lambda: linear(a_half, half, bias_half),
     }
     pointwise = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    if torch.backends.mkldnn.is_available() and pointwise is not None:
+    if pointwise is not None:
         products["float32", "oneDNN linear"] = lambda: pointwise(a, weight, bias, "none", [], "")
     return products

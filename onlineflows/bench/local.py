@@ -75,9 +75,7 @@ def our_flow(case: Case, way: Way, threads: int) -> Flow:
     return EngineFlow(spec, theta, threads=threads, precision=way.dtype)
 
 
-def our_contender(
-    case: Case, way: Way, verb: Verb, *, batch: int, threads: int
-) -> LocalContender:
+def our_contender(case: Case, way: Way, verb: Verb, *, batch: int, threads: int) -> LocalContender:
     """Returns a flow of ours as a contender."""
     call = our_call(our_flow(case, way, threads), case, verb, batch)
     return LocalContender(call, n_events=batch, threads=threads)

@@ -24,6 +24,8 @@ class ContextNetwork(nn.Module):
 
     def __init__(self, n_in: int, n_out: int, *, n_context: int, hidden: int) -> None:
         super().__init__()
+        self.hidden_features = hidden
+        """nflows divides the logits of a spline's bins by the root of this."""
         self.layers = nn.Sequential(
             nn.Linear(n_in + n_context, hidden),
             nn.ReLU(),

@@ -1,5 +1,6 @@
 """Contenders in processes of their own, which take their turns like all others."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -56,7 +57,8 @@ class RemoteContender(Contender):
     def close(self) -> None:
         """Ends the process."""
         if self._process.stdin is not None:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
         try:
             self._process.wait(PARTING_S)
         except subprocess.TimeoutExpired:
@@ -68,8 +70,10 @@ class RemoteContender(Contender):
     def _send(self, line: str) -> None:
         if self._process.stdin is None:
             raise RuntimeError("expected a worker with an input")
-        self._process.stdin.write(line)
-        self._process.stdin.flush()
+        # A worker that died can't be written to; the answer that doesn't come says so.
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(line)
+            self._process.stdin.flush()
 
     def _receive(self) -> dict[str, Any]:
         line = "" if self._process.stdout is None else self._process.stdout.readline()

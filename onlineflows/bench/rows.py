@@ -142,9 +142,7 @@ def make_row(
     )
 
 
-def floor_fraction(
-    subject: Subject, rate: Rate, ceilings: Mapping[str, Ceiling]
-) -> float | None:
+def floor_fraction(subject: Subject, rate: Rate, ceilings: Mapping[str, Ceiling]) -> float | None:
     """Returns the share of the ceiling that was reached; None without a ceiling."""
     ceiling = ceilings.get(subject.dtype)
     if ceiling is None:

@@ -1,7 +1,7 @@
 """`train`, `logprob` and `sample`: events per second beside other libraries, case by case."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from onlineflows.bench.cases import CASES, MAIN_CASE, Case
 from onlineflows.bench.ceiling import Ceiling
@@ -29,7 +29,7 @@ class Setting:
     """
 
     ceilings: Mapping[str, Ceiling]
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
     peers: Sequence[str] = PEERS
     is_quick: bool = False
 
@@ -83,9 +83,7 @@ def compare(case: Case, verb: Verb, batch: int, setting: Setting) -> list[Row]:
     rates, peers = run_beside_peers(contenders, case, verb, batch, setting)
     detail = {"peers": peers_document(peers)}
     return [
-        make_row(
-            verb, subject, rates[name], ceilings=setting.ceilings, peers=peers, detail=detail
-        )
+        make_row(verb, subject, rates[name], ceilings=setting.ceilings, peers=peers, detail=detail)
         for name, subject in subjects.items()
     ]
 
@@ -99,13 +97,13 @@ def run_beside_peers(
         for peer in setting.peers:
             found = peer_contenders(peer, case, verb, batch=batch, threads=thread_counts())
             others |= {f"{peer} {n}": contender for n, contender in found.items()}
-        for contender in others.values():
-            if isinstance(contender, RemoteContender):
-                contender.wait()
+        for other in others.values():
+            if isinstance(other, RemoteContender):
+                other.wait()
         rates = interleave({**contenders, **others}, setting.effort)
     finally:
-        for contender in others.values():
-            contender.close()
+        for other in others.values():
+            other.close()
     return rates, {peer: _best(peer, rates) for peer in setting.peers}
 
 
@@ -127,13 +125,11 @@ def instruction_sets(case: Case, setting: Setting) -> Iterator[Row]:
         for isa in known_isas():
             for n in thread_counts():
                 for dtype in ("float32", "bfloat16") if isa.endswith("bf16") else ("float32",):
-                    task = task_of(
-                        case, "engine", "train", batch=ISA_BATCH, threads=n, dtype=dtype
-                    )
-                    contender = RemoteContender(task, {"ONLINEFLOWS_ISA": isa})
+                    task = task_of(case, "engine", "train", batch=ISA_BATCH, threads=n, dtype=dtype)
+                    worker = RemoteContender(task, {"ONLINEFLOWS_ISA": isa})
                     name = f"{isa} {dtype} {n}"
-                    contenders[name] = contender
-                    used = str(contender.wait()["isa"])
+                    contenders[name] = worker
+                    used = str(worker.wait()["isa"])
                     subjects[name] = Subject(case, "train", ISA_BATCH, n, "engine", dtype, used)
         rates, peers = run_beside_peers(contenders, case, "train", ISA_BATCH, setting)
     finally:
@@ -146,7 +142,7 @@ def instruction_sets(case: Case, setting: Setting) -> Iterator[Row]:
             rates[name],
             ceilings=setting.ceilings,
             peers=peers,
-            what="instruction sets",
+            what="Instruction sets",
             detail={"peers": peers_document(peers)},
         )
 

@@ -42,13 +42,13 @@ def build(task: Task) -> tuple[Callable[[], object], dict[str, Any]]:
         return flowjax_peer.make_call(task), {"version": flowjax.__version__}
     from onlineflows.bench.cases import Case
     from onlineflows.bench.local import Way, our_call, our_flow
-    from onlineflows.engine import info
+    from onlineflows.engine import Precision, info
     from onlineflows.settings import FlowConfig
 
     names = ("family", "transform", "blocks", "hidden", "bins", "bound")
     config = FlowConfig(**{name: getattr(task, name) for name in names})
     case = Case(task.flow, config, task.n_features, task.n_context)
-    dtype = "bfloat16" if task.dtype == "bfloat16" else "float32"
+    dtype: Precision = "bfloat16" if task.dtype == "bfloat16" else "float32"
     flow = our_flow(case, Way("engine", dtype), task.threads)
     return our_call(flow, case, task.verb, task.batch), {"isa": info().isa}
 

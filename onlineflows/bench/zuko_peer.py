@@ -47,7 +47,7 @@ def zuko_flow(case: Case) -> Any:
 
 
 def _univariate(case: Case) -> dict[str, Any]:
-    """zuko's words for the transform."""
+    """The transform in zuko's words."""
     if case.config.transform == "affine":
         return {"univariate": MonotonicAffineTransform, "shapes": [(), ()]}
     bins = case.config.bins
@@ -103,9 +103,7 @@ def theta_index(case: Case, flow: Any) -> Tensor:
             n = parameter.numel()
             positions.append(torch.arange(offset, offset + n).view(parameter.shape))
             offset += n
-        first, second = (
-            layer.mask.sum(1).argsort(stable=True).tolist() for layer in linears[:2]
-        )
+        first, second = (layer.mask.sum(1).argsort(stable=True).tolist() for layer in linears[:2])
         index += _pack(block, positions, first, second)
     return torch.cat(index)
 

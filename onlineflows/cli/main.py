@@ -4,6 +4,7 @@ Each verb reads its configuration, then hands it to the module of its own name i
 which is imported only then: a producer never loads torch, and ``--help`` loads nothing.
 """
 
+import enum
 import logging
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,18 @@ EVENTS_FILE = (
     "Events: a TOML file with a [source], an LHCO feature file (.h5), or a table with the schema's "
     "own columns (.npy, .h5, .parquet, .root)."
 )
+
+
+class Bench(enum.StrEnum):
+    """What can be measured."""
+
+    TRAIN = "train"
+    LOGPROB = "logprob"
+    SAMPLE = "sample"
+    E2E = "e2e"
+    SCALING = "scaling"
+    QUALITY = "quality"
+
 
 ConfigPath = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="TOML file; defaults alone without one.")
@@ -212,6 +225,25 @@ def validate(
     from onlineflows.cli.validate import validate as body
 
     raise typer.Exit(body(snapshot, output, data=data, target=target, overrides=overrides or ()))
+
+
+@app.command(epilog="Example: onlineflows bench train --quick")
+def bench(
+    name: Annotated[Bench, typer.Argument(metavar="BENCH", help="One of: " + ", ".join(Bench))],
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes: shows that everything runs.")
+    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="The longest streams, too.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure speed and quality on this machine, beside other libraries where installed."""
+    output = _speak(as_json, quiet)
+    if quick and full:
+        raise ConfigError("expected --quick or --full; got both: choose one")
+    from onlineflows.cli.bench import bench as body
+
+    raise typer.Exit(body(name.value, output, quick=quick, full=full))
 
 
 @app.command(epilog="Example: onlineflows doctor")

@@ -23,6 +23,7 @@ VERBS = {
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set"}),
     "validate": (["snapshot"], LOUD | {"--data", "--output", "--set"}),
+    "bench": (["name"], LOUD | {"--quick", "--full"}),
     "doctor": ([], {"--json", "--help"}),
 }
 
