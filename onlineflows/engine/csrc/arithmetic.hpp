@@ -24,7 +24,8 @@ struct Direct {
   static constexpr int kPer = 1;
   static constexpr Accuracy kAccuracy = Accuracy::full;
 
-  static Panel<Direct> panel(T* memory, int) { return {memory, memory}; }
+  // `kept` lasts from the forward to the backward pass, `passing` until the next block.
+  static Panel<Direct> panel(T* kept, T*) { return {kept, kept}; }
   static const T* forward_weights(const LayerPlan& layer, Packed<T> packed) {
     return packed.numbers + layer.weights;
   }

@@ -19,9 +19,9 @@ class Network {
         packed_(packed),
         memory_(memory),
         workspace_(workspace),
-        hidden_1_(A::panel(memory.hidden_1, plan.hidden_1)),
-        hidden_2_(A::panel(memory.hidden_2, plan.hidden_2)),
-        d_outputs_(A::panel(workspace.d_outputs, plan.layer_out.n_rows)) {}
+        hidden_1_(A::panel(memory.hidden_1, workspace.passing_1)),
+        hidden_2_(A::panel(memory.hidden_2, workspace.passing_2)),
+        d_outputs_(A::panel(workspace.d_outputs, workspace.passing_out)) {}
 
   // Activations of rows of the hidden layers, from inputs that are in place.
   void forward_hidden(Span<RowBlock> rows_1, Span<RowBlock> rows_2) const {
@@ -54,8 +54,8 @@ class Network {
     const LayerPlan& out = plan_.layer_out;
     const LayerPlan& two = plan_.layer_2;
     const LayerPlan& one = plan_.layer_1;
-    const Panel<A> d_hidden_2 = A::panel(workspace_.d_hidden_2, plan_.hidden_2);
-    const Panel<Full> d_hidden_1 = Full::panel(workspace_.d_hidden_1, plan_.hidden_1);
+    const Panel<A> d_hidden_2 = A::panel(workspace_.d_hidden_2, workspace_.passing_2);
+    const Panel<Full> d_hidden_1 = Full::panel(workspace_.d_hidden_1, nullptr);
     add_weight_gradient(out, d_outputs_, hidden_2_.by_events, plan_.hidden_2, sums);
     gated_product<A>(out, d_outputs_.by_rows, hidden_2_, d_hidden_2, sums + two.bias_sums);
     add_weight_gradient(two, d_hidden_2, hidden_1_.by_events, plan_.hidden_1, sums);

@@ -27,9 +27,8 @@ struct Paired {
   static constexpr int kPer = 2;
   static constexpr Accuracy kAccuracy = Accuracy::rough;
 
-  static Panel<Paired> panel(float* memory, int n_rows) {
-    auto* pairs = reinterpret_cast<std::uint32_t*>(memory);
-    return {pairs, pairs + long(n_rows / 2) * kTile};
+  static Panel<Paired> panel(float* kept, float* passing) {
+    return {reinterpret_cast<std::uint32_t*>(passing), reinterpret_cast<std::uint32_t*>(kept)};
   }
   static const std::uint32_t* forward_weights(const LayerPlan& layer, Packed<float> packed) {
     return packed.pairs + layer.pairs;

@@ -73,6 +73,10 @@ void Program<T>::make_worker(Worker& worker) const {
     worker.workspace.log_det = rows(plan_.n_features);
     worker.workspace.slope = rows(plan_.n_features);
     worker.workspace.weight = rows(1);
+    // Only bfloat16 has second forms.
+    worker.workspace.passing_1 = rows(plan_.paired ? hidden : 0);
+    worker.workspace.passing_2 = rows(plan_.paired ? hidden : 0);
+    worker.workspace.passing_out = rows(plan_.paired ? outputs : 0);
     worker.workspace.transposed = rows(leading);
     worker.workspace.d_outputs = rows(outputs);
     worker.workspace.d_rows = rows(plan_.n_outputs + 1);
