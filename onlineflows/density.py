@@ -28,11 +28,15 @@ class Draw:
 
     Args:
         x: events inside the support, shape (n, d), float32, in the schema's units.
-        n_rejected: draws that fell outside the support.
+        n_rejected: draws that were not finite.
+        n_on_edge: events with a feature exactly on an edge of its support: what the model puts
+            beyond it, within a millionth of the support, is there. Many where the data have an
+            atom on the edge, else next to none.
     """
 
     x: NDArray[np.float32]
     n_rejected: int
+    n_on_edge: int
 
 
 class Density:
@@ -60,6 +64,9 @@ class Density:
 
     def log_prob(self, x: Events) -> Array:
         """Returns log p(x) in nats, every Jacobian included; -inf outside the support.
+
+        Its integral over the support is 1, less what the model puts beyond the edges: nothing to
+        speak of, but part of an atom (a detector's zeros) that the data have on an edge.
 
         Args:
             x: events, shape (n, d), in the schema's units.
@@ -97,23 +104,25 @@ class Density:
         return self.draw(n, seed).x
 
     def draw(self, n: int, seed: int) -> Draw:
-        """Returns n events drawn from p(x) and the count of draws outside the support.
+        """Returns n events drawn from p(x), and how many draws were no events.
 
         Raises:
-            OnlineFlowsError: nearly all draws fall outside: the model is damaged.
+            OnlineFlowsError: nearly no draw is finite: the model is damaged.
         """
         generator = torch.Generator().manual_seed(seed)
         x = np.empty((n, self.schema.n_features), dtype=np.float32)
-        filled = n_rejected = 0
+        filled = n_rejected = n_on_edge = 0
         while filled < n:
             z = self.flow.sample(min(CHUNK_EVENTS, n - filled), generator=generator)
-            drawn = self.preprocessing.inverse(_to_numpy(z)).astype(np.float32)
-            kept = drawn[self.schema.in_support(drawn)]
+            drawn, is_event = self._to_events(z)
+            kept = drawn[is_event]
             x[filled : filled + len(kept)] = kept
             filled += len(kept)
             n_rejected += len(drawn) - len(kept)
+            on_edge = (kept == self.schema.low) | (kept == self.schema.high)
+            n_on_edge += int(np.count_nonzero(on_edge.any(axis=1)))
             _require_not_broken(n_rejected, n)
-        return Draw(x, n_rejected)
+        return Draw(x, n_rejected, n_on_edge)
 
     def sample_given(self, m: Events, seed: int) -> NDArray[np.float32]:
         """Returns one event drawn from p(x | m) for each value of the resonant feature.
@@ -127,7 +136,7 @@ class Density:
 
         Raises:
             DataError: some m is outside the support.
-            OnlineFlowsError: nearly all draws fall outside: the model is damaged.
+            OnlineFlowsError: nearly no draw is finite: the model is damaged.
         """
         generator = torch.Generator().manual_seed(seed)
         x = self._complete(m).astype(np.float32)
@@ -150,9 +159,8 @@ class Density:
             latent = torch.randn(z.shape, generator=generator, dtype=z.dtype)
             with torch.no_grad():
                 latent[:, 0] = self.flow.forward(z)[0][:, 0]
-                drawn = self.preprocessing.inverse(_to_numpy(self.flow.inverse(latent)))
+                drawn, kept = self._to_events(self.flow.inverse(latent))
             drawn[:, 0] = x[waiting, 0]
-            kept = self.schema.in_support(drawn.astype(np.float32))
             x[waiting[kept]] = drawn[kept]
             waiting = waiting[~kept]
             n_rejected += len(waiting)
@@ -181,6 +189,12 @@ class Density:
         z, log_abs_det = self.preprocessing.forward(x)
         return torch.from_numpy(z).to(self.flow.theta), log_abs_det
 
+    def _to_events(self, z: torch.Tensor) -> tuple[Array, NDArray[np.bool_]]:
+        """Returns what the flow's coordinates mean, in float64, and which rows are events."""
+        x = self.preprocessing.inverse(_to_numpy(z))
+        with np.errstate(over="ignore"):  # what exceeds single precision becomes infinite
+            return x, self.schema.in_support(x.astype(np.float32))
+
 
 def _chunks(n: int) -> Iterator[slice]:
     """Yields slices that cover n events."""
@@ -197,6 +211,6 @@ def _require_not_broken(n_rejected: int, n: int) -> None:
     """Raises unless rejections are a tolerable multiple of what is asked for."""
     if n_rejected > MAX_REJECTED * n + CHUNK_EVENTS:
         raise OnlineFlowsError(
-            f"expected samples inside the schema's support; got {n_rejected} outside while drawing "
-            f"{n}: the model is damaged or was never trained"
+            f"expected samples inside the schema's support; got {n_rejected} that are not while "
+            f"drawing {n}: the model is damaged or was never trained"
         )

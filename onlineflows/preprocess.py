@@ -77,8 +77,8 @@ class Preprocessing:
     def inverse(self, z: NDArray[np.floating[Any]]) -> Array:
         """Returns the events x, shape (n, d), float64, in the schema's units.
 
-        Values far out in z can land outside the support, by an EPSILON or a rounding; check with
-        `EventSchema.in_support`.
+        All are inside the support, or infinite where an unbounded feature overflows: values of z
+        beyond the image of an edge end up on it.
         """
         x = np.empty(z.shape)
         for rows in _chunks(len(z)):

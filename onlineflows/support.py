@@ -28,7 +28,9 @@ class SupportMap(Protocol):
         """Returns log ∂v/∂x."""
 
     def inverse(self, v: Array) -> Array:
-        """Returns x; values far out in v end up outside the support, by EPSILON at most."""
+        """Returns x inside the support: values of v beyond the image of an edge, which lie within
+        EPSILON of it, end up on the edge.
+        """
 
 
 class Bounded:
@@ -56,7 +58,7 @@ class Bounded:
     def inverse(self, v: Array) -> Array:
         """Returns x, from whichever edge is nearer, so that small distances keep their digits."""
         odds = np.exp(-np.abs(v))
-        distance = _without_rounding(odds / (1 + odds) - EPSILON) / self._per_unit
+        distance = _from_edge(odds / (1 + odds) - EPSILON) / self._per_unit
         return np.where(v < 0, self._low + distance, self._high - distance)
 
     def _fractions(self, x: Array) -> tuple[Array, Array]:
@@ -88,7 +90,7 @@ class HalfBounded:
 
     def inverse(self, v: Array) -> Array:
         """Returns x."""
-        distance = _without_rounding(np.exp(self._sign * v) - EPSILON)
+        distance = _from_edge(np.exp(self._sign * v) - EPSILON)
         return self._edge + self._sign * distance
 
 
@@ -108,9 +110,13 @@ class Unbounded:
         return v
 
 
-def _without_rounding(distance: Array) -> Array:
-    """Returns distances from an edge; an event on the edge comes back to it exactly."""
-    return np.where(np.abs(distance) < EPSILON * 1e-9, 0.0, distance)
+def _from_edge(distance: Array) -> Array:
+    """Returns distances from an edge without what is beyond it or is mere rounding.
+
+    An event on the edge comes back to it exactly, and so does the half of an atom there (a
+    detector's zeros) that a smooth density puts beyond it.
+    """
+    return np.where(distance < EPSILON * 1e-9, 0.0, distance)
 
 
 def support_map(feature: Feature) -> SupportMap:

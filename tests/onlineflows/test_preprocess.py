@@ -96,6 +96,12 @@ def test_edges_of_the_support_are_finite_and_come_back(feature):
     np.testing.assert_array_equal(support.inverse(v), x)
 
 
+@pytest.mark.parametrize("feature", SCHEMA.features, ids=lambda f: f.name)
+def test_nothing_comes_back_outside_the_support(feature):
+    x = support_map(feature).inverse(np.array([-600.0, -40.0, -14.0, 14.0, 40.0, 600.0]))
+    assert ((x >= feature.low) & (x <= feature.high)).all()
+
+
 def test_supports_are_mapped_in_ascending_order():
     for feature in SCHEMA.features:
         low, high = max(feature.low, -50.0), min(feature.high, 50.0)
