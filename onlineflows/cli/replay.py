@@ -1,16 +1,20 @@
 """`onlineflows replay`: the producer daemon. Never loads torch."""
 
 import logging
+import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.exits import DONE, FAILED, exit_code
+from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
 from onlineflows.config import to_dict
+from onlineflows.errors import OnlineFlowsError
 from replay.producer import ProducerReport, Progress, run_producer
 from replay.settings import StandinConfig
 from replay.sources import open_source
@@ -32,6 +36,30 @@ def replay(config: Config, output: Output) -> int:
     if report.error is not None:
         raise report.error
     return DONE if report.is_acknowledged and report.ledger.balance().is_balanced else FAILED
+
+
+def replay_for(config: Config, output: Output, listener: Connection) -> None:
+    """Runs the producer as a process of its own, whose exit code tells how it went.
+
+    Args:
+        config: the run.
+        output: how the command that started the process speaks.
+        listener: is told the address once it is bound.
+    """
+    configure_logging(as_json=output.log_json, quiet=True)
+    try:
+        with StopFlag() as stop:
+            report = produce(
+                config,
+                stop=stop,
+                on_listening=lambda address: listener.send_bytes(address.encode()),
+            )
+        if report.error is not None:
+            raise report.error
+    except (OnlineFlowsError, StreamError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    sys.exit(DONE if report.is_acknowledged else FAILED)
 
 
 def produce(
@@ -74,7 +102,9 @@ def public_document(config: Config) -> dict[str, Any]:
     """
     document = to_dict(config.source)
     if "paths" in document:
-        document["paths"] = [Path(path).name for path in document["paths"]]
+        paths = document["paths"]
+        named = [paths] if isinstance(paths, str) else paths
+        document["paths"] = [Path(path).name for path in named]
     return {"source": document, "batch_events": config.wire.batch_events}
 
 

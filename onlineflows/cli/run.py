@@ -2,20 +2,16 @@
 
 import dataclasses
 import multiprocessing
-import sys
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.exits import DONE, FAILED, exit_code
-from onlineflows.cli.logs import configure_logging
+from onlineflows.cli.exits import FAILED
 from onlineflows.cli.output import Output
-from onlineflows.cli.replay import produce
+from onlineflows.cli.replay import replay_for
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.train import conclude, consume
-from onlineflows.errors import OnlineFlowsError
 from onlineflows.online.rundir import RunDirectory, Start
-from streams.errors import StreamError
 
 ANY_PORT = "tcp://127.0.0.1:*"
 """Both ends are ours, so any free port does."""
@@ -28,9 +24,12 @@ def run(config: Config, output: Output, *, start: Start) -> int:
     """Starts the producer, learns from it until its run ends; returns the exit code."""
     RunDirectory(config.run.path).check(start)
     ours, theirs = multiprocessing.Pipe()
-    # A fresh interpreter: the producer never loads torch.
+    # A fresh interpreter, and a target whose module leaves torch alone.
+    producers = dataclasses.replace(
+        config, wire=dataclasses.replace(config.wire, address=ANY_PORT)
+    )
     producer = multiprocessing.get_context("spawn").Process(
-        target=_produce, args=(config, output, theirs), name="producer"
+        target=replay_for, args=(producers, output, theirs), name="producer"
     )
     with StopFlag() as stop:
         producer.start()
@@ -88,22 +87,3 @@ def _part(producer: BaseProcess) -> None:
     if producer.is_alive():
         producer.kill()
         producer.join()
-
-
-def _produce(config: Config, output: Output, theirs: Connection) -> None:
-    """The producer's process; its exit code tells how it went."""
-    configure_logging(as_json=output.log_json, quiet=True)
-    wire = dataclasses.replace(config.wire, address=ANY_PORT)
-    try:
-        with StopFlag() as stop:
-            report = produce(
-                dataclasses.replace(config, wire=wire),
-                stop=stop,
-                on_listening=lambda address: theirs.send_bytes(address.encode()),
-            )
-        if report.error is not None:
-            raise report.error
-    except (OnlineFlowsError, StreamError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(exit_code(error))
-    sys.exit(DONE if report.is_acknowledged else FAILED)

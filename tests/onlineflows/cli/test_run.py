@@ -1,0 +1,50 @@
+"""`onlineflows run`: both daemons together; each mistake is told once, and at once."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from onlineflows.online.snapshot import read_snapshot
+
+
+def test_a_run_leaves_balanced_accounts_a_snapshot_and_no_events(finished_run: Path) -> None:
+    ledger = json.loads((finished_run / "ledger.json").read_text())
+    assert ledger["condition"] == "GOOD"
+    assert ledger["trained"] == ledger["sent"] == ledger["generated"] == 8000
+    assert ledger["unaccounted"] == 0
+    assert list((finished_run / "checkpoints").glob("*")) == []
+    assert read_snapshot(finished_run).manifest.n_trained == 8000
+
+
+def test_a_run_leaves_its_configuration_for_its_owner(finished_run: Path) -> None:
+    path = finished_run / "config.json"
+    assert json.loads(path.read_text())["flow"]["hidden"] == 8
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_an_earlier_run_is_found_before_a_process_is_started(
+    refused, finished_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: pytest.fail("a process"))
+    said = refused("run", settings=(f"run.directory={finished_run.parent}", "run.name=small"))
+    assert "expected no earlier run; got ledger.json, snapshots" in said
+
+
+def test_what_is_wrong_with_the_events_is_told_once(refused, tmp_path: Path) -> None:
+    config = Path(__file__).parents[3] / "configs" / "razor.toml"
+    said = refused("run", config, settings=("source.paths=none.root", f"run.directory={tmp_path}"))
+    assert said.count("expected an existing file") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_learner_that_can_not_begin_ends_the_producer_at_once(refused, tmp_path: Path) -> None:
+    began = time.monotonic()
+    said = refused(
+        "run",
+        "-q",
+        settings=(f"run.directory={tmp_path}", "buffer.capacity=100", "source.n_events=100000"),
+    )
+    assert "expected 1 <= uses <= batch size <= capacity" in said
+    assert time.monotonic() - began < 20
