@@ -13,7 +13,7 @@ constexpr int kMostRows = 6;
 
 // Cycles of a block in units of one row and one step of the contraction. Below two rows a step
 // waits for the latency of the one before; the rest stands for the block's start and finish.
-double cost(int count, int depth) { return std::max(count, 2) * double(depth) + 3.0 + count; }
+double cost(int count, int depth) { return std::max(count, 2) * double(depth) + 8.0 + count; }
 
 Range hull(const std::vector<Range>& ranges, int begin, int end) {
   Range all = ranges[begin];
