@@ -109,10 +109,10 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Makes a run of the small model that the tests of a module share; returns its folder."""
 
-    def make(**settings: object) -> Path:
+    def make(*config: Path, **settings: object) -> Path:
         folder = tmp_path_factory.mktemp("finished")
         with programs_in(folder) as begin:
-            begin("run", **{**SMALL, **settings}).finish()
+            begin("run", *config, **{**SMALL, **settings}).finish()
         return folder / "runs" / "default"
 
     return make

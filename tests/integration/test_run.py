@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,21 @@ def test_one_command_runs_both_daemons_and_ends_well(start, small, ledger_of, tm
     assert (document["condition"], ledger["sent"], ledger["trained"]) == ("GOOD", 30_000, 30_000)
     assert (tmp_path / document["snapshot"]).resolve().is_dir()
     assert list((tmp_path / "runs" / "default" / "checkpoints").glob("*")) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="reads Linux's /proc")
+def test_the_producers_process_never_loads_torch(start, small) -> None:
+    run = start("run", **small, **MANY)
+    run.wait_for_line("run began")
+    mapped = {child: Path(f"/proc/{child}/maps").read_text() for child in children(run.popen.pid)}
+    assert any("libzmq" in maps for maps in mapped.values())
+    assert not any("libtorch" in maps for maps in mapped.values())
+    assert "libtorch" in Path(f"/proc/{run.popen.pid}/maps").read_text()
+
+
+def children(pid: int) -> list[int]:
+    listed = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(child) for line in listed for child in line.split()]
 
 
 def test_a_second_run_of_the_same_name_is_refused_unless_it_may_overwrite(

@@ -1,0 +1,149 @@
+"""`onlineflows inspect`: what a snapshot says of itself, its page, and snapshots that are none."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onlineflows.cli.inspect
+from onlineflows.online.snapshot import MANIFEST_FILE, MODEL_FILE, snapshot_nbytes
+from replay.sinks import open_sink
+from streams import LHCO, EventSchema, Feature
+
+
+@pytest.fixture
+def snapshot(finished_run: Path, tmp_path: Path) -> Path:
+    """A copy that may be damaged."""
+    return Path(shutil.copytree(finished_run / "snapshots" / "latest", tmp_path / "snapshot"))
+
+
+@pytest.fixture
+def few_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onlineflows.cli.inspect, "FIGURE_EVENTS", 2000)
+
+
+@pytest.mark.parametrize("inside", ["", "snapshots", "snapshots/latest", "snapshots/000001"])
+def test_a_run_and_every_folder_in_it_mean_its_latest_snapshot(
+    inside: str, command, finished_run: Path
+) -> None:
+    document = command("inspect", finished_run / inside, "--json").document
+    assert document["snapshot"] == str((finished_run / "snapshots" / "000001").resolve())
+    assert document["manifest"]["n_trained"] == 8000
+
+
+def test_a_snapshot_says_what_it_holds(command, finished_run: Path) -> None:
+    said = command("inspect", finished_run)
+    nbytes = snapshot_nbytes(finished_run / "snapshots" / "latest")
+    for words in (
+        "small, run 1 (lossless)",
+        "mjj, mJ1, dmJ, tau21J1, tau21J2",
+        f"{nbytes:,} bytes",
+    ):
+        assert words in said.out
+    assert re.search(r"condition +good", said.out)
+    assert said.err == ""
+
+
+@pytest.mark.usefixtures("few_events")
+@pytest.mark.parametrize(("name", "magic"), [("page.png", b"\x89PNG"), ("page.pdf", b"%PDF")])
+def test_a_snapshot_is_drawn(
+    name: str, magic: bytes, command, finished_run: Path, tmp_path: Path
+) -> None:
+    said = command("inspect", finished_run, "--figure", tmp_path / name, "-q")
+    assert (said.code, said.err) == (0, "")
+    assert (tmp_path / name).read_bytes().startswith(magic)
+    assert str(tmp_path / name) in said.out.replace("\n", "")
+
+
+@pytest.mark.usefixtures("few_events")
+def test_a_snapshot_is_drawn_beside_events(command, finished_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "truth.toml").write_text("[source]\ntype = 'standin'\nn_events = 3000\n")
+    figure = tmp_path / "page.png"
+    said = command(
+        "inspect", finished_run, "--data", tmp_path / "truth.toml", "--figure", figure, "-q"
+    )
+    assert (said.code, said.err) == (0, "")
+    alone = tmp_path / "alone.png"
+    command("inspect", finished_run, "--figure", alone, "-q")
+    assert figure.read_bytes() != alone.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data", "events.npy"], "--data: expected a --figure"),
+        (["--figure", "page.jpg"], "--figure: expected a name ending in .png or .pdf"),
+        (["--figure", "none/page.png"], "--figure: expected a file in an existing folder"),
+        (["--figure", "page.png", "--data", "none.npy"], "expected an existing file; got 'none"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    options: list[str], message: str, refused, finished_run: Path, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in refused("inspect", finished_run, *options)
+
+
+def test_events_of_another_schema_are_not_drawn(refused, finished_run: Path, tmp_path) -> None:
+    other = EventSchema((Feature("m", "GeV", 0, 1), Feature("mJ1", "GeV", 0, 1)))
+    with open_sink(tmp_path / "events.h5", other) as sink:
+        sink.write(np.ones((3, 2), np.float32))
+    page = tmp_path / "page.png"
+    said = refused("inspect", finished_run, "--data", tmp_path / "events.h5", "--figure", page)
+    assert "expected a column 'mjj'" in said
+    assert not page.exists()
+
+
+def flipped(path: Path) -> None:
+    content = bytearray((path / MODEL_FILE).read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / MODEL_FILE).write_bytes(bytes(content))
+
+
+def shortened(path: Path) -> None:
+    (path / MODEL_FILE).write_bytes((path / MODEL_FILE).read_bytes()[:-100])
+
+
+def without(key: str) -> Callable[[Path], None]:
+    def remove(path: Path) -> None:
+        manifest = json.loads((path / MANIFEST_FILE).read_text())
+        del manifest[key]
+        (path / MANIFEST_FILE).write_text(json.dumps(manifest))
+
+    return remove
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (flipped, "expected SHA-256 .* the file is damaged"),
+        (shortened, "expected SHA-256 .* the file is damaged"),
+        (lambda p: (p / MODEL_FILE).unlink(), "expected a readable snapshot; got .*No such file"),
+        (lambda p: (p / MANIFEST_FILE).unlink(), "expected a snapshot .* got none of them"),
+        (lambda p: (p / MANIFEST_FILE).write_text("{"), "expected a manifest; got"),
+        (lambda p: (p / MANIFEST_FILE).write_text("[]"), "expected a manifest; got"),
+        (lambda p: (p / MANIFEST_FILE).write_bytes(b"\xff"), "expected a manifest; got"),
+        (without("n_seen"), "expected a manifest; got 'Field required' for n_seen"),
+        (without("format"), "expected snapshot format 1; got None"),
+        (without("sha256"), "expected SHA-256 None; got"),
+    ],
+)
+def test_a_damaged_snapshot_is_refused(damage, message: str, refused, snapshot: Path) -> None:
+    damage(snapshot)
+    assert re.search(message, said := refused("inspect", snapshot)), said
+
+
+@pytest.mark.parametrize("name", ["none", "file"])
+def test_a_path_without_a_snapshot_is_refused(name: str, refused, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file")
+    said = refused("inspect", tmp_path / name)
+    assert f"{tmp_path / name}: expected a snapshot (manifest.json and model.safetensors)" in said
+
+
+def test_a_snapshot_of_the_lhco_schema_names_its_units(command, finished_run: Path) -> None:
+    schema = command("inspect", finished_run, "--json").document["manifest"]["schema"]
+    assert [f["unit"] for f in schema["features"]] == [f.unit for f in LHCO.features]

@@ -1,0 +1,129 @@
+"""`onlineflows validate`: the report, on the stand-in and on events of a file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import onlineflows.cli.validate
+from replay.sinks import open_sink
+from replay.sources.standin_density import StandinDensity
+from streams import LHCO
+
+TWO_FEATURES = """
+[source]
+type = "root"
+paths = "{path}"
+[[source.features]]
+name = "mjj"
+expression = "mjj"
+low = 0.0
+high = 14.0
+[[source.features]]
+name = "mJ1"
+expression = "mJ1"
+"""
+
+
+@pytest.fixture
+def few_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onlineflows.cli.validate, "DISTANCE_EVENTS", 3000)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_events")
+def test_the_stand_in_is_validated_against_the_truth(
+    command, finished_run: Path, tmp_path: Path
+) -> None:
+    said = command("validate", finished_run, "-q", "--json", "-o", tmp_path / "report")
+    assert (said.code, said.err) == (0, "")
+    report = said.document
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == report
+    for curve in ("data", "snapshot", "byte_equal", "optimum"):
+        assert {"auc", "max_sic"} <= set(report["cwola"][curve])
+    assert report["cwola"]["optimum"]["auc"] >= report["cwola"]["snapshot"]["auc"]
+    assert report["nats_to_truth"] > 0
+    assert report["events_seen"] == 8000
+    assert report["event_nbytes"] == 20
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert 'src="http' not in page
+    assert "small" in page
+
+
+def write_labelled(path: Path, seed: int) -> None:
+    x, label = StandinDensity().sample(3000, 1000, seed=seed)
+    with open_sink(path, LHCO) as sink:
+        sink.write(x.astype(np.float32), label)
+
+
+def expressions(path: Path, section: str) -> str:
+    lines = [f"[{section}]", 'type = "root"', f'paths = "{path}"', 'label = "label"']
+    for feature in LHCO.features:
+        lines += [f"[[{section}.features]]", f'name = "{feature.name}"']
+        lines += [f'expression = "{feature.name}"', f'unit = "{feature.unit}"']
+        lines += [f"low = {feature.low!r}", f"high = {feature.high!r}"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.slow
+def test_events_of_files_are_validated_on_their_labels(
+    command, finished_run: Path, tmp_path: Path
+) -> None:
+    write_labelled(tmp_path / "train.root", seed=1)
+    write_labelled(tmp_path / "test.root", seed=2)
+    settings = "[validate]\nfolds = 2\ndraws = 2\nmin_background = 10\n"
+    (tmp_path / "mine.toml").write_text(
+        expressions(tmp_path / "train.root", "source")
+        + expressions(tmp_path / "test.root", "evaluation")
+        + settings
+    )
+    said = command(
+        "validate", finished_run, "-q", "--data", tmp_path / "mine.toml", "-o", tmp_path / "report"
+    )
+    assert (said.code, said.err) == (0, "")
+    assert "CWoLa, tested on truth-labelled events" in said.out
+    assert "distance to the true density" not in said.out
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert report["cwola"]["optimum"] is None
+    assert report["nats_to_truth"] is None
+
+
+def test_a_configuration_without_labelled_events_is_refused(
+    refused, finished_run: Path, tmp_path: Path
+) -> None:
+    write_labelled(tmp_path / "train.root", seed=1)
+    (tmp_path / "mine.toml").write_text(expressions(tmp_path / "train.root", "source"))
+    said = refused("validate", finished_run, "-q", "--data", tmp_path / "mine.toml")
+    assert "expected an [evaluation] section with truth-labelled events" in said
+
+
+@pytest.mark.parametrize("section", ["source", "evaluation"])
+def test_events_of_another_schema_are_refused(
+    section: str, refused, finished_run: Path, tmp_path: Path
+) -> None:
+    write_labelled(tmp_path / "train.root", seed=1)
+    good = expressions(tmp_path / "train.root", "source")
+    other = TWO_FEATURES.format(path=tmp_path / "train.root")
+    toml = {
+        "source": other + good.replace("source", "evaluation"),
+        "evaluation": good + other.replace("source", "evaluation"),
+    }
+    (tmp_path / "mine.toml").write_text(toml[section])
+    said = refused("validate", finished_run, "-q", "--data", tmp_path / "mine.toml")
+    assert "the schemas differ: expected 5 features" in said
+
+
+def test_a_missing_file_of_labelled_events_is_refused(refused, finished_run, tmp_path) -> None:
+    write_labelled(tmp_path / "train.root", seed=1)
+    text = expressions(tmp_path / "train.root", "source")
+    (tmp_path / "mine.toml").write_text(
+        text + text.replace("source", "evaluation").replace("train.root", "none.root")
+    )
+    said = refused("validate", finished_run, "-q", "--data", tmp_path / "mine.toml")
+    assert "expected an existing file or a pattern that fits one" in said
+    assert "none.root" in said
+
+
+def test_what_is_no_run_is_refused(refused, tmp_path: Path) -> None:
+    assert "expected a snapshot" in refused("validate", tmp_path)
