@@ -197,4 +197,5 @@ def _rate(n: int, wall_s: float, cpu_s: float) -> Rate:
 
 
 def _peer_rate(n: int, done: Pass) -> PeerRate:
-    return PeerRate(str(peer_version("zuko")), 1, n / done.wall_s)
+    version = str(peer_version("zuko"))
+    return PeerRate(version, 1, n / done.wall_s, 0.0, n / max(done.cpu_s, 1e-9))

@@ -19,11 +19,15 @@ class PeerRate:
         version: of the library.
         threads: at which it was fastest.
         events_per_s: its rate there.
+        spread: interquartile range of it.
+        events_per_cpu_s: its rate by CPU time there.
     """
 
     version: str
     threads: int
     events_per_s: float
+    spread: float = 0.0
+    events_per_cpu_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

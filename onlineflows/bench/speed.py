@@ -114,7 +114,8 @@ def _best(peer: str, rates: Mapping[str, Rate]) -> PeerRate | None:
     if not found or name is None:
         return None
     n = max(found, key=lambda n: found[n].events_per_s)
-    return PeerRate(name, n, found[n].events_per_s)
+    best = found[n]
+    return PeerRate(name, n, best.events_per_s, best.spread, best.events_per_cpu_s)
 
 
 def instruction_sets(case: Case, setting: Setting) -> Iterator[Row]:

@@ -205,7 +205,8 @@ def _same_training(rows: list[Document]) -> tuple[Cells, list[Cells]]:
 
 
 def _wire(rows: list[Document]) -> tuple[Cells, list[Cells]]:
-    header = ("consumer", "precision", "uses", "through ZeroMQ", "spread", "in memory", "fraction")
+    rates = ("through ZeroMQ", "spread", "in memory", "spread", "fraction", "by CPU time")
+    header = ("consumer", "precision", "uses", *rates)
     return header, [
         (
             row["consumer"],
@@ -214,7 +215,9 @@ def _wire(rows: list[Document]) -> tuple[Cells, list[Cells]]:
             number(row["events_per_s"]),
             number(row["spread"]),
             number(row["in_memory_events_per_s"]),
+            number(row["in_memory_spread"]),
             f"{row['fraction']:.2f}",
+            f"{row['cpu_fraction']:.2f}",
         )
         for row in rows
     ]

@@ -93,6 +93,7 @@ def _compare(
                 "in_memory_events_per_s": here.events_per_s,
                 "in_memory_spread": here.spread,
                 "fraction": there.events_per_s / here.events_per_s,
+                "cpu_fraction": there.events_per_cpu_s / here.events_per_cpu_s,
             },
         )
 
