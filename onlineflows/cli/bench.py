@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from onlineflows.bench.ceiling import measure_ceilings
+from onlineflows.bench.ceiling import SIZES, measure_ceilings
 from onlineflows.bench.learning import Events, Truth
 from onlineflows.bench.machine import describe, load
 from onlineflows.bench.quality import measure_quality
@@ -32,6 +32,8 @@ FULL_MARKS = (*MARKS, 100_000_000)
 QUICK_MARKS = (20_480, 22_528)
 QUICK_SIZE = ((64, 64, 64),)
 SIGNAL_FRACTION = 0.01
+WITHOUT_CEILING = {"e2e", "quality"}
+"""Benchmarks of whole learners, where matrix products are only a part."""
 WIDTH = 160
 """Columns of text that doesn't go to a terminal."""
 
@@ -49,7 +51,9 @@ def bench(name: str, output: Output, *, quick: bool, full: bool) -> int:
     """
     began = time.perf_counter()
     effort = QUICK if quick else Effort()
-    ceilings = measure_ceilings(effort, QUICK_SIZE) if quick else measure_ceilings(effort)
+    ceilings = {}
+    if name not in WITHOUT_CEILING:
+        ceilings = measure_ceilings(effort, QUICK_SIZE if quick else SIZES)
     setting = quick_setting(ceilings) if quick else Setting(ceilings)
     options = f"{' --quick' if quick else ''}{' --full' if full else ''}"
     head = describe(name, ceilings, datetime.now(UTC))
