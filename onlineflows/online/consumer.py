@@ -5,11 +5,10 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import onlineflows
 from onlineflows.errors import CheckpointError
 from onlineflows.online.checkpoint import (
     Checkpoint,
@@ -17,10 +16,10 @@ from onlineflows.online.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from onlineflows.online.durable import write_file
+from onlineflows.online.durable import sha256, write_file
 from onlineflows.online.learner import Learner
+from onlineflows.online.publisher import LISTED, About, Publisher
 from onlineflows.online.rundir import RunDirectory
-from onlineflows.online.snapshot import Manifest, Snapshot, write_snapshot
 from onlineflows.settings import CheckpointConfig, LearnerConfig, SnapshotConfig
 from streams import EventSchema, SchemaError
 from streams.consumer_ledger import ConsumerLedger
@@ -39,9 +38,6 @@ logger = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """Longest wait for a message before stop requests and heartbeats are looked at."""
-
-SOURCES_LISTED = 16
-"""Source files that a manifest names; of more, only their number and common hash are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,7 @@ def run_consumer(
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[Progress], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = datetime.now,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ConsumerReport:
     """Learns from one producer until its run ends or a stop is requested.
 
@@ -127,6 +123,7 @@ def run_consumer(
         CheckpointError: there is nothing to resume from, or it is of another configuration.
         SchemaError, RefusedError, TransportError, ProtocolError: see `streams.transport`.
         DivergedError: the loss or its gradient isn't finite.
+        ConfigError: what the stream holds doesn't fit what is to be learned, or no manifest.
         SnapshotError: the disk refused; the last snapshot and checkpoint are as they were.
     """
     consumer = Consumer(config, directory, clock=clock, now=now)
@@ -170,7 +167,7 @@ class Consumer:
         self._config = config
         self._directory = directory
         self._clock = clock
-        self._now = now
+        self._publisher = Publisher(directory.snapshots, config.snapshot, now=now)
         self._ledger = ConsumerLedger()
         self._learner: Learner | None = None
         self._run: dict[str, Any] = {}
@@ -272,6 +269,7 @@ class Consumer:
             self._learner = Learner(began.schema, self._config.learner)
             self._run = _describe(began)
             self.position = receiver.position
+        self._publisher.require_room(self._about(), self._learner)
         logger.info(
             "run began",
             extra={"run": began.run, "mode": began.mode, "features": list(began.schema.names)},
@@ -334,46 +332,13 @@ class Consumer:
 
     def _publish(self, *, final: bool) -> None:
         """Writes a snapshot, unless the marginal map isn't fitted yet."""
-        learner = self._running()
-        if learner.preprocessing is None:
-            return
-        ledger = self._ledger.document()
-        manifest = Manifest(
-            run_name=self._config.name,
-            run=int(self._run["run"]),
-            created_utc=self._now().isoformat(timespec="seconds"),
-            code_version=onlineflows.__version__,
-            schema=learner.schema.to_dict(),
-            flow=self._config.learner.flow,
-            n_seen=learner.n_seen,
-            n_trained=learner.n_trained,
-            n_uses=learner.n_uses,
-            n_steps=learner.n_steps,
-            train_seconds=round(learner.train_seconds, 3),
-            final=final,
-            tainted=learner.tainted,
-            ledger={name: ledger[name] for name in ("mode", "sent", "trained", "skipped", "lost")},
-            history=learner.history.to_dict(),
-            drift={k: v for k, v in learner.drift.to_dict().items() if k != "recent"},
-            stream=self._run,
-            config=self._config.document,
+        written = self._publisher.publish(
+            self._about(), self._running(), ledger=self._ledger.document(), final=final
         )
-        snapshot = Snapshot(manifest, learner.theta(), learner.preprocessing.to_arrays())
-        self._snapshot = write_snapshot(
-            self._directory.snapshots,
-            snapshot,
-            manifest_nbytes=self._config.snapshot.manifest_nbytes,
-            keep=self._config.snapshot.keep,
-        )
-        points = learner.history.points()
-        logger.info(
-            "snapshot",
-            extra={
-                "snapshot": self._snapshot.name,
-                "n_trained": learner.n_trained,
-                "nll": round(points[-1].nll, 4) if points else None,
-            },
-        )
+        self._snapshot = written or self._snapshot
+
+    def _about(self) -> About:
+        return About(self._config.name, self._run, self._config.document)
 
     def _write_ledger(self, condition: Condition) -> None:
         document = self._ledger.document(condition)
@@ -415,8 +380,10 @@ class _Due:
 
 
 def _describe(began: RunBegan) -> dict[str, Any]:
-    """What a manifest and a checkpoint say of the stream."""
-    listed = [asdict(s) for s in began.sources[:SOURCES_LISTED]]
+    """What a manifest and a checkpoint say of the stream; of many files, the first few by name and
+    all by a common hash.
+    """
+    sources = [asdict(source) for source in began.sources]
     return {
         "run": began.run,
         "epoch": began.epoch,
@@ -424,8 +391,9 @@ def _describe(began: RunBegan) -> dict[str, Any]:
         "seed": began.seed,
         "n_events": began.n_events,
         "schema": began.schema.to_dict(),
-        "n_sources": len(began.sources),
-        "sources": listed,
+        "n_sources": len(sources),
+        "sources": sources[:LISTED],
+        "sources_sha256": sha256(json.dumps(sources, sort_keys=True).encode()),
         "config": began.config,
     }
 

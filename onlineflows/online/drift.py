@@ -9,6 +9,7 @@ from typing import Any
 from river.drift import ADWIN
 
 from onlineflows.errors import CheckpointError
+from onlineflows.online.history import WIDEST_COUNT, WIDEST_NATS, rounded
 from onlineflows.settings import DriftConfig
 
 
@@ -80,6 +81,20 @@ class DriftMonitor:
             "alarms": [[a.n_seen, a.lumisection, a.nll_before, a.nll_after] for a in self._alarms],
             "recent": list(self._recent),
         }
+
+    def summary(self) -> dict[str, Any]:
+        """Returns counters and alarms for a manifest, with NLLs to six digits."""
+        alarms = [
+            [a.n_seen, a.lumisection, rounded(a.nll_before), rounded(a.nll_after)]
+            for a in self._alarms
+        ]
+        return {"n_alarms": self.n_alarms, "n_ignored": self.n_ignored, "alarms": alarms}
+
+    def fullest(self) -> dict[str, Any]:
+        """Returns a summary as long as any can become."""
+        alarm = [WIDEST_COUNT, WIDEST_COUNT, WIDEST_NATS, WIDEST_NATS]
+        alarms = [alarm] * (self._alarms.maxlen or 0)
+        return {"n_alarms": WIDEST_COUNT, "n_ignored": WIDEST_COUNT, "alarms": alarms}
 
     def load(self, document: dict[str, Any]) -> None:
         """Takes up what `to_dict` returned; ADWIN starts anew from the newest values.

@@ -6,6 +6,11 @@ from typing import Any, Self
 
 from onlineflows.errors import CheckpointError
 
+WIDEST_COUNT = 10**15
+"""No stream has more events: 1 MHz for thirty years."""
+WIDEST_NATS = -1.23457e-300
+"""No number of six digits is written with more letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryPoint:
@@ -71,6 +76,17 @@ class NllHistory:
             "points": [[p.n_seen, p.nll, p.n] for p in self._points],
         }
 
+    def summary(self) -> dict[str, Any]:
+        """Returns the history for a manifest: as `to_dict`, with NLLs to six digits."""
+        document = self.to_dict()
+        document["points"] = [[n_seen, rounded(nll), n] for n_seen, nll, n in document["points"]]
+        return document
+
+    def fullest(self) -> dict[str, Any]:
+        """Returns a summary as long as any can become."""
+        point = [WIDEST_COUNT, WIDEST_NATS, WIDEST_COUNT]
+        return {"stretch_events": WIDEST_COUNT, "points": [point] * self._length}
+
     @classmethod
     def from_dict(cls, document: dict[str, Any], *, length: int = 128) -> Self:
         """Returns the history that `to_dict` described.
@@ -89,6 +105,11 @@ class NllHistory:
                 f"expected a history with stretch_events and points; got {error!r}"
             ) from error
         return history
+
+
+def rounded(nats: float) -> float:
+    """Returns a number to six significant digits, so that its written length is bounded."""
+    return float(f"{nats:.6g}")
 
 
 def _merged(a: HistoryPoint, b: HistoryPoint) -> HistoryPoint:

@@ -59,7 +59,7 @@ class Manifest:
         drift: the drift monitor's counts and newest alarms.
         stream: what the producer said at the begin of the run: mode, seed, configuration, and
             its source files with their hashes.
-        config: the learner's configuration.
+        config: the run's configuration, without folders.
         layout: the layout table of θ: name, shape, offset.
         sha256: hash of each other file of the snapshot.
         format: version of the snapshot's format.
@@ -139,7 +139,7 @@ def write_snapshot(
             are as they were.
     """
     model = _encode_model(snapshot)
-    manifest = _encode_manifest(snapshot, {MODEL_FILE: sha256(model)}, manifest_nbytes)
+    manifest = _encode_manifest(snapshot.manifest, {MODEL_FILE: sha256(model)}, manifest_nbytes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         existing = _numbered(folder)
@@ -160,6 +160,11 @@ def write_snapshot(
 def snapshot_nbytes(path: Path) -> int:
     """Returns the size of a snapshot's files in bytes."""
     return sum(file.stat().st_size for file in path.iterdir())
+
+
+def required_nbytes(manifest: Manifest) -> int:
+    """Returns the smallest `manifest_nbytes` that a manifest fits into."""
+    return len(_manifest_json(manifest, {MODEL_FILE: sha256(b"")})) + 1
 
 
 def find_snapshot(path: Path) -> Path:
@@ -214,17 +219,23 @@ def _encode_model(snapshot: Snapshot) -> bytes:
     return content
 
 
-def _encode_manifest(snapshot: Snapshot, hashes: dict[str, str], nbytes: int) -> bytes:
-    document = asdict(snapshot.manifest)
-    document["layout"] = [[e.name, e.shape, e.offset] for e in snapshot.flow_spec.layout()]
-    document["sha256"] = hashes
-    content = json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+def _encode_manifest(manifest: Manifest, hashes: dict[str, str], nbytes: int) -> bytes:
+    content = _manifest_json(manifest, hashes)
     if len(content) >= nbytes:
         raise SnapshotError(
-            f"expected a manifest of at most {nbytes} bytes; got {len(content)}: raise "
+            f"expected a manifest of at most {nbytes} bytes; got {len(content) + 1}: raise "
             "snapshot.manifest_nbytes"
         )
     return content + b" " * (nbytes - len(content) - 1) + b"\n"
+
+
+def _manifest_json(manifest: Manifest, hashes: dict[str, str]) -> bytes:
+    """Returns the manifest's JSON with layout and hashes filled in."""
+    document = asdict(manifest)
+    spec = build_spec(manifest.flow, len(manifest.schema["features"]))
+    document["layout"] = [[e.name, e.shape, e.offset] for e in spec.layout()]
+    document["sha256"] = hashes
+    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _decode_manifest(path: Path, content: bytes) -> Manifest:
@@ -241,7 +252,7 @@ def _decode_manifest(path: Path, content: bytes) -> Manifest:
         raise SnapshotError(
             f"{path / MANIFEST_FILE}: expected a manifest; got {first['msg']!r} for {where}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SnapshotError(f"{path / MANIFEST_FILE}: expected a manifest; got {error}") from error
 
 
