@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from onlineflows.config import load
+from onlineflows.config import load, to_dict
 from onlineflows.errors import ConfigError
 from onlineflows.settings import (
     BufferConfig,
@@ -108,3 +108,18 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
         return config
     name = DEFAULT_NAME if path is None else path.stem
     return dataclasses.replace(config, run=dataclasses.replace(config.run, name=name))
+
+
+def public_config(config: Config) -> dict[str, Any]:
+    """Returns the configuration as plain JSON types, without the folders of files and runs.
+
+    It goes into every snapshot, and a snapshot may be shared.
+    """
+    document = to_dict(config)
+    del document["run"]["directory"]
+    for section in (document["source"], document["evaluation"]):
+        if section and "paths" in section:
+            paths = section["paths"]
+            named = [paths] if isinstance(paths, str) else paths
+            section["paths"] = [Path(path).name for path in named]
+    return document

@@ -4,16 +4,14 @@ import logging
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
-from onlineflows.cli.config import Config
+from onlineflows.cli.config import Config, public_config
 from onlineflows.cli.exits import DONE, FAILED, exit_code
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
-from onlineflows.config import to_dict
 from onlineflows.errors import OnlineFlowsError
 from replay.producer import ProducerReport, Progress, run_producer
 from replay.settings import StandinConfig
@@ -35,6 +33,8 @@ def replay(config: Config, output: Output) -> int:
     output.result(report.document(), _text(report))
     if report.error is not None:
         raise report.error
+    if report.condition == "INTERRUPTED" and not report.ledger.totals.generated:
+        return DONE  # stopped before a consumer came
     return DONE if report.is_acknowledged and report.ledger.balance().is_balanced else FAILED
 
 
@@ -100,12 +100,7 @@ def public_document(config: Config) -> dict[str, Any]:
 
     Files are named without their folders: a snapshot may be shared.
     """
-    document = to_dict(config.source)
-    if "paths" in document:
-        paths = document["paths"]
-        named = [paths] if isinstance(paths, str) else paths
-        document["paths"] = [Path(path).name for path in named]
-    return {"source": document, "batch_events": config.wire.batch_events}
+    return {"source": public_config(config)["source"], "batch_events": config.wire.batch_events}
 
 
 def _seed(config: Config) -> int:

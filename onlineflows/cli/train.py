@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 
-from onlineflows.cli.config import Config
+from onlineflows.cli.config import Config, public_config
 from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
-from onlineflows.cli.replay import public_document
 from onlineflows.cli.signals import StopFlag
 from onlineflows.config import to_dict
 from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, run_consumer
@@ -46,7 +45,7 @@ def consume(
         learner=config.learner,
         snapshot=config.snapshot,
         checkpoint=config.checkpoint,
-        document=to_dict(config) | {"source": public_document(config)["source"]},
+        document=public_config(config),
     )
     directory.prepare(start)
     if start != "resume":
