@@ -21,6 +21,7 @@ class PeerRate:
         events_per_s: its rate there.
         spread: interquartile range of it.
         events_per_cpu_s: its rate by CPU time there.
+        best_events_per_s: its fastest round there.
     """
 
     version: str
@@ -28,6 +29,7 @@ class PeerRate:
     events_per_s: float
     spread: float = 0.0
     events_per_cpu_s: float = 0.0
+    best_events_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,11 @@ def make_row(
         events_per_s=rate.events_per_s,
         spread=rate.spread,
         floor_fraction=floor_fraction(subject, rate, ceilings),
-        detail={"events_per_cpu_s": rate.events_per_cpu_s, **(detail or {})},
+        detail={
+            "events_per_cpu_s": rate.events_per_cpu_s,
+            "best_events_per_s": rate.best,
+            **(detail or {}),
+        },
         **_against(rate, peers),
     )
 

@@ -14,7 +14,7 @@ from onlineflows.bench.learning import Truth, learn
 from onlineflows.bench.local import LocalContender, Way, our_contender, our_flow
 from onlineflows.bench.peers import TORCH_PEERS
 from onlineflows.bench.rows import Row, Subject, make_row, peers_document
-from onlineflows.bench.speed import Setting, run_beside_peers, thread_counts, ways
+from onlineflows.bench.speed import Setting, run_beside_peers, ways
 from onlineflows.bench.timing import Contender, Rate, interleave
 from onlineflows.engine import EngineFlow, available, info
 from onlineflows.settings import FlowConfig, LearnerConfig
@@ -49,7 +49,7 @@ def beside(setting: Setting, *, n_busy: int) -> Iterator[Row]:
     contenders: dict[str, Contender] = {}
     subjects: dict[str, Subject] = {}
     for way in (w for w in ways("train") if w.implementation == "engine" or not available()):
-        for n in thread_counts():
+        for n in setting.threads:
             name = f"{way.dtype} {n}"
             contenders[name] = our_contender(case, way, "train", batch=batch, threads=n)
             subjects[name] = _subject(case, way, batch, threads=n)
@@ -98,10 +98,7 @@ def with_features(setting: Setting, n_features: int) -> Iterator[Row]:
     }
     rates, peers = run_beside_peers(contenders, case, "train", batch, setting)
     for name, subject in subjects.items():
-        detail = {
-            "us_per_event": 1e6 / rates[name].events_per_s,
-            "peers": peers_document(peers),
-        }
+        detail = {"peers": peers_document(peers)}
         yield make_row(
             "scaling",
             subject,

@@ -25,13 +25,18 @@ class Setting:
         ceilings: by precision.
         effort: rounds and their length.
         peers: names of the libraries to compare with.
-        is_quick: tiny batches, two architectures, no other processes.
+        is_quick: tiny batches, two architectures, one thread, no other processes.
     """
 
     ceilings: Mapping[str, Ceiling]
     effort: Effort = field(default_factory=Effort)
     peers: Sequence[str] = PEERS
     is_quick: bool = False
+
+    @property
+    def threads(self) -> tuple[int, ...]:
+        """Numbers of threads to measure: one and, where there are two CPUs, two."""
+        return (1, 2) if info().threads > 1 and not self.is_quick else (1,)
 
 
 def quick_setting(ceilings: Mapping[str, Ceiling]) -> Setting:
@@ -65,18 +70,13 @@ def ways(verb: Verb) -> list[Way]:
     return [*engine, Way("torch")]
 
 
-def thread_counts() -> tuple[int, ...]:
-    """Returns one thread and, where there are two CPUs, two."""
-    return (1, 2) if info().threads > 1 else (1,)
-
-
 def compare(case: Case, verb: Verb, batch: int, setting: Setting) -> list[Row]:
     """Returns the rows of one case: all implementations and libraries, interleaved."""
     contenders: dict[str, Contender] = {}
     subjects: dict[str, Subject] = {}
     for way in ways(verb):
         isa = info().isa if way.implementation == "engine" else ""
-        for n in thread_counts():
+        for n in setting.threads:
             name = f"{way.implementation} {way.dtype} {n}"
             contenders[name] = our_contender(case, way, verb, batch=batch, threads=n)
             subjects[name] = Subject(case, verb, batch, n, way.implementation, way.dtype, isa)
@@ -95,7 +95,7 @@ def run_beside_peers(
     others: dict[str, Contender] = {}
     try:
         for peer in setting.peers:
-            found = peer_contenders(peer, case, verb, batch=batch, threads=thread_counts())
+            found = peer_contenders(peer, case, verb, batch=batch, threads=setting.threads)
             others |= {f"{peer} {n}": contender for n, contender in found.items()}
         for other in others.values():
             if isinstance(other, RemoteContender):
@@ -104,18 +104,18 @@ def run_beside_peers(
     finally:
         for other in others.values():
             other.close()
-    return rates, {peer: _best(peer, rates) for peer in setting.peers}
+    return rates, {peer: _best(peer, rates, setting.threads) for peer in setting.peers}
 
 
-def _best(peer: str, rates: Mapping[str, Rate]) -> PeerRate | None:
+def _best(peer: str, rates: Mapping[str, Rate], threads: Sequence[int]) -> PeerRate | None:
     """The rate of a library at its best number of threads; None where it isn't installed."""
-    found = {n: rates[f"{peer} {n}"] for n in thread_counts() if f"{peer} {n}" in rates}
+    found = {n: rates[f"{peer} {n}"] for n in threads if f"{peer} {n}" in rates}
     name = peer_version(peer)
     if not found or name is None:
         return None
     n = max(found, key=lambda n: found[n].events_per_s)
     best = found[n]
-    return PeerRate(name, n, best.events_per_s, best.spread, best.events_per_cpu_s)
+    return PeerRate(name, n, best.events_per_s, best.spread, best.events_per_cpu_s, best.best)
 
 
 def instruction_sets(case: Case, setting: Setting) -> Iterator[Row]:
@@ -124,7 +124,7 @@ def instruction_sets(case: Case, setting: Setting) -> Iterator[Row]:
     subjects: dict[str, Subject] = {}
     try:
         for isa in known_isas():
-            for n in thread_counts():
+            for n in setting.threads:
                 for dtype in ("float32", "bfloat16") if isa.endswith("bf16") else ("float32",):
                     task = task_of(case, "engine", "train", batch=ISA_BATCH, threads=n, dtype=dtype)
                     worker = RemoteContender(task, {"ONLINEFLOWS_ISA": isa})

@@ -101,22 +101,14 @@ def _speed(rows: list[Document]) -> tuple[Cells, list[Cells]]:
 
 
 def _instruction_sets(rows: list[Document]) -> tuple[Cells, list[Cells]]:
-    header = (
-        "instruction set",
-        "precision",
-        "threads",
-        "events/s",
-        "spread",
-        "× best peer",
-        "peer",
-    )
+    rates = ("events/s", "spread", "by CPU time")
+    header = ("instruction set", "precision", "threads", *rates, "× best peer", "peer")
     return header, [
         (
             row["isa"],
             row["dtype"],
             str(row["threads"]),
-            number(row["events_per_s"]),
-            number(row["spread"]),
+            *_rates(row),
             _ratio(row["ratio"]),
             row["peer"],
         )
@@ -125,13 +117,20 @@ def _instruction_sets(rows: list[Document]) -> tuple[Cells, list[Cells]]:
 
 
 def _threads(rows: list[Document]) -> tuple[Cells, list[Cells]]:
-    header = ("precision", "threads", "events/s", "spread", "against one thread", "× best peer")
+    header = (
+        "precision",
+        "threads",
+        "events/s",
+        "spread",
+        "by CPU time",
+        "speed-up",
+        "× best peer",
+    )
     return header, [
         (
             row["dtype"],
             str(row["threads"]),
-            number(row["events_per_s"]),
-            number(row["spread"]),
+            *_rates(row),
             f"{row['speedup']:.2f}",
             _ratio(row["ratio"]),
         )
@@ -140,13 +139,14 @@ def _threads(rows: list[Document]) -> tuple[Cells, list[Cells]]:
 
 
 def _features(rows: list[Document]) -> tuple[Cells, list[Cells]]:
-    header = ("features", "precision", "events/s", "µs per event", "× best peer", "of floor")
+    rates = ("events/s", "spread", "by CPU time", "CPU µs per event")
+    header = ("features", "precision", *rates, "× best peer", "of floor")
     return header, [
         (
             str(row["features"]),
             row["dtype"],
-            number(row["events_per_s"]),
-            number(row["us_per_event"]),
+            *_rates(row),
+            number(1e6 / row["events_per_cpu_s"]),
             _ratio(row["ratio"]),
             _percent(row["floor_fraction"]),
         )
@@ -155,12 +155,12 @@ def _features(rows: list[Document]) -> tuple[Cells, list[Cells]]:
 
 
 def _thetas(rows: list[Document]) -> tuple[Cells, list[Cells]]:
-    header = ("θ at once", "precision", "events × θ per s", "against one")
+    header = ("θ at once", "precision", "events × θ per s", "spread", "by CPU time", "against one")
     return header, [
         (
             str(row["thetas"]),
             row["dtype"],
-            number(row["events_per_s"]),
+            *_rates(row),
             f"{row['against_one']:.2f}",
         )
         for row in rows
@@ -221,6 +221,11 @@ def _wire(rows: list[Document]) -> tuple[Cells, list[Cells]]:
         )
         for row in rows
     ]
+
+
+def _rates(row: Document) -> Cells:
+    """Median by wall time, its spread, and the median by CPU time."""
+    return tuple(number(row[key]) for key in ("events_per_s", "spread", "events_per_cpu_s"))
 
 
 def _of(rows: list[Document], kind: tuple[str, str]) -> list[Document]:

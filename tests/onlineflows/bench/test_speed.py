@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from onlineflows.bench import speed
 from onlineflows.bench.cases import CASES, Case
 from onlineflows.bench.ceiling import Ceiling
 from onlineflows.bench.remote import RemoteContender, task_of
@@ -36,7 +35,6 @@ def test_the_ratio_is_to_the_fastest_peer() -> None:
 
 def test_a_row_without_any_peer_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onlineflows.bench.peers.peer_version", lambda name: None)
-    monkeypatch.setattr(speed, "thread_counts", lambda: (1,))
     row = compare(TINY, "logprob", 8, quick_setting({}))[0].document()
     assert row["peer"] == "not installed"
     assert row["peers"] == {"zuko": "not installed", "nflows": "not installed"}
