@@ -78,11 +78,13 @@ def describe() -> EngineInfo:
         return EngineInfo("none", threads, bfloat16=False, path=None, reason=reason)
     known = library.engine_available_isas().decode()
     wish = os.environ.get("ONLINEFLOWS_ISA")
+    isa = library.engine_isa().decode()
     reason = f"best of {known}" if not wish else f"ONLINEFLOWS_ISA={wish}, of {known}"
+    if wish and wish != isa:
+        reason = f"ONLINEFLOWS_ISA={wish} isn't one of {known}: the best of them"
     bfloat16 = bool(library.engine_has_bfloat16())
     if not bfloat16:
         reason += "; no bfloat16 products: they run in float32"
-    isa = library.engine_isa().decode()
     return EngineInfo(isa, threads, bfloat16=bfloat16, path=library_path(), reason=reason)
 
 

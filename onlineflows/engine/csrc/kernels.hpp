@@ -39,7 +39,7 @@ struct Workspace {
   T* slope;    // rows of d(sum w nll)/d(current x)
   T* weight;   // one row
   Block* blocks;
-  T* passing_1;   // second forms of a block's activations, and of gradients (arithmetic.hpp)
+  T* passing_1;  // second forms of a block's activations, and of gradients (arithmetic.hpp)
   T* passing_2;
   T* passing_out;
   T* transposed;  // activations with events first

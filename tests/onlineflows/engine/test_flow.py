@@ -219,3 +219,8 @@ def test_weights_of_another_shape_are_refused():
 
 def test_info_names_the_instruction_set_that_was_asked_for(isa):
     assert info().isa == isa
+
+
+def test_an_unknown_instruction_set_falls_back_to_the_best_and_says_so(monkeypatch):
+    monkeypatch.setenv("ONLINEFLOWS_ISA", "z80")
+    assert "z80 isn't one of" in info().reason
