@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -46,6 +48,51 @@ def test_a_second_run_of_the_same_name_is_refused_unless_it_may_overwrite(
     assert again.err.startswith("error: runs/default: expected no earlier run; got ledger.json")
     start("run", "--overwrite", **small, **{"source.n_events": 5000}).finish()
     assert ledger_of("default")["trained"] == 5000
+
+
+def write_damaged(path: Path, n: int) -> None:
+    """A feature file of which the last quarter can't be read."""
+    table = np.random.default_rng(1).uniform(1, 2000, (n, 14))
+    with h5py.File(path, "w") as file:
+        frame = file.create_group("df")
+        frame.attrs.update({"pandas_type": np.bytes_(b"frame"), "nblocks": 1, "ndim": 2})
+        frame["axis0"] = frame["block0_items"] = np.arange(14)
+        frame["axis1"] = np.arange(n)
+        values = frame.create_dataset(
+            "block0_values", data=table, chunks=(500, 14), compression="gzip"
+        )
+        place = values.id.get_chunk_info(3 * n // 4 // 500).byte_offset
+    with path.open("r+b") as content:
+        content.seek(place)
+        content.write(b"\x55" * 20_000)
+
+
+def test_a_file_that_is_damaged_further_on_aborts_the_run_and_says_where(
+    start, small, ledger_of, tmp_path
+) -> None:
+    write_damaged(tmp_path / "features.h5", 20_000)
+    config = tmp_path / "mine.toml"
+    config.write_text("[source]\ntype = 'lhco_features'\npaths = 'features.h5'\n")
+    replay = start("replay", config, "-q", **small)
+    train = start("train", config, **small)
+    assert "run ABORTED" in train.finish(1)
+    replay.finish(2)
+    message = replay.err.splitlines()[-1]
+    assert message.startswith("error: expected readable rows")
+    assert message.endswith("the file is damaged")
+    ledger = ledger_of("mine")
+    assert ledger["condition"] == "ABORTED"
+    assert "features.h5" in ledger["text"]
+    assert 0 < ledger["trained"] < 20_000
+
+
+def test_a_producer_that_is_stopped_before_a_consumer_comes_has_nothing_to_tell(
+    start, small
+) -> None:
+    replay = start("replay", "--json", **small)
+    replay.wait_for_line("listening at")
+    replay.popen.send_signal(signal.SIGTERM)
+    assert replay.result()["generated"] == 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -94,14 +141,14 @@ def test_two_interrupts_end_one_command_with_both_its_processes(start, small) ->
 
 
 def test_what_a_learner_can_not_take_is_dropped_and_counted(start, small, ledger_of) -> None:
-    learner = {"trainer.batch_size": 16, "buffer.uses": 16, "trainer.engine": "torch"}
+    learner = {"preprocess.fit_events": 500, "trainer.batch_size": 64, "buffer.uses": 16}
     rate = {"wire.mode": "realtime", "wire.batch_events": 256, "wire.window_batches": 2}
-    pace = {"pacing.arrivals": "poisson", "pacing.rate_hz": 200_000, "source.n_events": 300_000}
-    document = start("run", "--json", **small, **learner, **rate, **pace).result()
+    pace = {"pacing.arrivals": "poisson", "pacing.rate_hz": 500_000, "source.n_events": 300_000}
+    document = start("run", "--json", **(small | learner | rate | pace)).result()
     ledger = ledger_of("default")
     assert json.dumps(document["ledger"]) == json.dumps(ledger)
     assert ledger["generated"] == 300_000
     assert ledger["busy"] > 100_000
     assert ledger["trained"] == ledger["sent"] > 0
     assert ledger["dead_s"] > 0
-    assert ledger["live_s"] + ledger["dead_s"] == pytest.approx(1.5, rel=0.3)
+    assert ledger["live_s"] + ledger["dead_s"] > 0.5

@@ -58,8 +58,8 @@ def test_a_longer_sample_begins_with_the_shorter(sample, monkeypatch) -> None:
 
 def test_a_sample_is_told_to_machines(command, finished_run: Path, tmp_path: Path) -> None:
     path = tmp_path / "events.npy"
-    said = command("sample", finished_run, path, "-n", 10, "--seed", 3, "--json")
-    assert said.document == {"file": str(path), "n_events": 10, "n_rejected": 0, "seed": 3}
+    document = command("sample", finished_run, path, "-n", 10, "--seed", 3, "--json").document
+    assert document.items() >= {"file": str(path), "n_events": 10, "seed": 3}.items()
 
 
 @pytest.mark.parametrize(
