@@ -11,7 +11,7 @@ PIP := $(RUN) pip --disable-pip-version-check --quiet
 # names an index of builds without them: give its address here to be spared.
 TORCH_INDEX ?=
 
-.PHONY: demo setup test test-slow lint format bench clean
+.PHONY: demo setup test test-slow lint format engine-check bench clean
 
 demo: $(VENV)/.installed ## a million stand-in events through the wire, then the comparison
 	$(VENV)/bin/onlineflows run configs/demo.toml --overwrite
@@ -33,6 +33,21 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(RUN) ruff check --fix $(SOURCES)
 	$(RUN) ruff format $(SOURCES)
+
+ENGINE_SOURCES := $(wildcard onlineflows/engine/csrc/*)
+
+engine-check: $(VENV)/.installed-dev ## format, sanitizers and clang-tidy over the C++
+	$(VENV)/bin/clang-format --dry-run --Werror $(filter %.cpp %.hpp %.h,$(ENGINE_SOURCES))
+	$(MAKE) build/address/checked SANITIZE=ON
+	$(MAKE) build/thread/checked SANITIZE=thread
+	$(VENV)/bin/clang-tidy --quiet -p build/address $(filter %.cpp,$(ENGINE_SOURCES))
+
+build/%/checked: $(ENGINE_SOURCES) CMakeLists.txt
+	$(VENV)/bin/cmake -S . -B build/$* -DENGINE_SANITIZE=$(SANITIZE) \
+		-DENGINE_WARNINGS_ARE_ERRORS=ON -DCMAKE_EXPORT_COMPILE_COMMANDS=ON
+	$(VENV)/bin/cmake --build build/$* --parallel 2
+	$(VENV)/bin/ctest --test-dir build/$* --output-on-failure
+	touch $@
 
 bench: $(VENV)/.installed-dev ## what the numbers in the documentation were measured with
 	$(RUN) pytest tests/benchmarks -s
