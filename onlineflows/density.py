@@ -106,6 +106,8 @@ class Density:
     def draw(self, n: int, seed: int) -> Draw:
         """Returns n events drawn from p(x), and how many draws were no events.
 
+        Of one seed, fewer events are the first of more.
+
         Raises:
             OnlineFlowsError: nearly no draw is finite: the model is damaged.
         """
@@ -113,12 +115,12 @@ class Density:
         x = np.empty((n, self.schema.n_features), dtype=np.float32)
         filled = n_rejected = n_on_edge = 0
         while filled < n:
-            z = self.flow.sample(min(CHUNK_EVENTS, n - filled), generator=generator)
-            drawn, is_event = self._to_events(z)
-            kept = drawn[is_event]
+            # Always as many, so that a shorter draw is the beginning of a longer one.
+            drawn, is_event = self._to_events(self.flow.sample(CHUNK_EVENTS, generator=generator))
+            kept = drawn[is_event][: n - filled]
             x[filled : filled + len(kept)] = kept
             filled += len(kept)
-            n_rejected += len(drawn) - len(kept)
+            n_rejected += int(np.count_nonzero(~is_event))
             on_edge = (kept == self.schema.low) | (kept == self.schema.high)
             n_on_edge += int(np.count_nonzero(on_edge.any(axis=1)))
             _require_not_broken(n_rejected, n)

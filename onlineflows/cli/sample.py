@@ -20,7 +20,7 @@ def sample(snapshot: Path, target: Path, output: Output, *, n_events: int, seed:
         progress("sampled", n_events, quiet=output.quiet) as track,
     ):
         for number, start in enumerate(range(0, n_events, CHUNK_EVENTS)):
-            # A seed for each chunk: chunks don't depend on how many there are.
+            # A seed for each chunk: a longer sample begins with the shorter one.
             draw = density.draw(min(CHUNK_EVENTS, n_events - start), seed * 1_000_003 + number)
             n_rejected += draw.n_rejected
             n_on_edge += draw.n_on_edge

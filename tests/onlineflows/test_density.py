@@ -126,6 +126,11 @@ def test_a_seed_gives_the_same_samples(density):
     assert not np.array_equal(density.sample(100, seed=1), density.sample(100, seed=2))
 
 
+@pytest.mark.parametrize("n", [1, 7, 8192, 9001])
+def test_fewer_samples_are_the_first_of_more(density, n):
+    assert np.array_equal(density.sample(n, seed=1), density.sample(10_000, seed=1)[:n])
+
+
 def test_draws_beyond_an_edge_are_on_it_and_counted():
     fitted = density_of("autoregressive").preprocessing
     spec = build_spec(FlowConfig("coupling", "affine", blocks=1, hidden=2), 2)
