@@ -79,11 +79,14 @@ def parse(
         section, wrong = _parse_section(types[name], table, name)
         sections[name] = section
         found.extend(wrong)
-    if found:
-        count = "1 error" if len(found) == 1 else f"{len(found)} errors"
-        listed = "".join(f"\n  {problem}" for problem in found)
-        raise ConfigError(f"{where}: {count} in the configuration{listed}")
-    return cls(**sections)
+    if not found:
+        try:
+            return cls(**sections)
+        except ConfigError as error:  # sections that are right alone, but not together
+            found.append(str(error))
+    count = "1 error" if len(found) == 1 else f"{len(found)} errors"
+    listed = "".join(f"\n  {problem}" for problem in found)
+    raise ConfigError(f"{where}: {count} in the configuration{listed}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

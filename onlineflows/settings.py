@@ -242,6 +242,24 @@ class LearnerConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
 
+    def __post_init__(self) -> None:
+        require_sizes_that_fit(self.buffer, self.trainer.batch_size)
+
+
+def require_sizes_that_fit(buffer: BufferConfig, batch_size: int) -> None:
+    """Checks what neither the buffer's nor the trainer's settings can know alone.
+
+    Raises:
+        ConfigError: capacity, uses and batch size don't fit together.
+    """
+    least = batch_size if buffer.kind == "window" else 1
+    if not (1 <= buffer.uses <= batch_size and buffer.capacity >= least):
+        raise ConfigError(
+            "buffer: expected 1 <= uses <= trainer.batch_size, and a window of at least as many "
+            f"events; got uses={buffer.uses}, trainer.batch_size={batch_size}, "
+            f"kind={buffer.kind!r}, capacity={buffer.capacity}"
+        )
+
 
 def _require_at_least(section: Any, name: str, **least: int) -> None:
     """Refuses settings below their lower limits; a NaN is below every limit."""

@@ -81,6 +81,10 @@ class Config:
     evaluation: Annotated[SourceConfig, Field(discriminator="type")] | None = None
     """Truth-labelled events that validation tests on; the stand-in has its own."""
 
+    def __post_init__(self) -> None:
+        # Settings of several sections must fit together; better said now than at the first event.
+        _ = self.learner
+
     @property
     def learner(self) -> LearnerConfig:
         """The sections that decide what is learned from a given stream."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from onlineflows.errors import CheckpointError, ConfigError
-from onlineflows.settings import BufferConfig
+from onlineflows.errors import CheckpointError
+from onlineflows.settings import BufferConfig, require_sizes_that_fit
 
 Events = NDArray[np.float32]
 
@@ -98,11 +98,7 @@ class WindowBuffer(Buffer):
     def __init__(
         self, n_features: int, *, capacity: int, uses: int, batch_size: int, seed: int
     ) -> None:
-        if not 1 <= uses <= batch_size <= capacity:
-            raise ConfigError(
-                "buffer: expected 1 <= uses <= batch size <= capacity; got "
-                f"uses={uses}, trainer.batch_size={batch_size}, capacity={capacity}"
-            )
+        require_sizes_that_fit(BufferConfig("window", capacity, uses), batch_size)
         self.n_fresh = batch_size // uses
         self.n_fed = self.n_first_used = self.n_uses = 0
         self._uses = uses
@@ -199,11 +195,7 @@ class ReservoirBuffer(Buffer):
     def __init__(
         self, n_features: int, *, capacity: int, uses: int, batch_size: int, seed: int
     ) -> None:
-        if not (1 <= uses <= batch_size and capacity >= 1):
-            raise ConfigError(
-                "buffer: expected 1 <= uses <= batch size and capacity >= 1; got "
-                f"uses={uses}, trainer.batch_size={batch_size}, capacity={capacity}"
-            )
+        require_sizes_that_fit(BufferConfig("reservoir", capacity, uses), batch_size)
         self.n_fresh = batch_size // uses
         self.n_fed = self.n_first_used = self.n_uses = 0
         self._n_remembered = self.n_fresh * (uses - 1)

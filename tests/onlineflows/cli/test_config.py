@@ -2,7 +2,10 @@
 
 import json
 
+import pytest
+
 from onlineflows.cli.config import load_config, public_config
+from onlineflows.errors import ConfigError
 
 
 def test_the_public_configuration_names_no_folder(tmp_path):
@@ -20,3 +23,16 @@ def test_the_public_configuration_names_no_folder(tmp_path):
 
 def test_a_configuration_without_files_is_public_as_it_is():
     assert public_config(load_config(None))["source"]["type"] == "standin"
+
+
+@pytest.mark.parametrize(
+    "wrong", ["buffer.uses=0", "buffer.uses=513", "buffer.capacity=511", "trainer.batch_size=65537"]
+)
+def test_sizes_that_do_not_fit_together_are_refused_when_they_are_read(wrong):
+    with pytest.raises(ConfigError, match="1 error in the configuration\n  buffer: expected 1 <="):
+        load_config(None, [wrong])
+
+
+def test_a_reservoir_may_be_smaller_than_a_mini_batch():
+    sizes = ["buffer.kind=reservoir", "buffer.capacity=100"]
+    assert load_config(None, sizes).learner.buffer.capacity == 100
