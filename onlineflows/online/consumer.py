@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from onlineflows.errors import CheckpointError
+from onlineflows.errors import CheckpointError, DivergedError
 from onlineflows.online.checkpoint import (
     Checkpoint,
     delete_checkpoints,
@@ -122,7 +122,8 @@ def run_consumer(
     Raises:
         CheckpointError: there is nothing to resume from, or it is of another configuration.
         SchemaError, RefusedError, TransportError, ProtocolError: see `streams.transport`.
-        DivergedError: the loss or its gradient isn't finite.
+        DivergedError: the loss or its gradient isn't finite; the accounts are written, the last
+            snapshot and checkpoint are as they were.
         ConfigError: what the stream holds doesn't fit what is to be learned, or no manifest.
         SnapshotError: the disk refused; the last snapshot and checkpoint are as they were.
     """
@@ -134,7 +135,11 @@ def run_consumer(
     ) as receiver:
         while not consumer.has_ended and not stop():
             for incoming in receiver.poll(POLL_S):
-                consumer.handle(incoming, receiver)
+                try:
+                    consumer.handle(incoming, receiver)
+                except DivergedError:
+                    consumer.abandon()
+                    raise
                 if isinstance(incoming, BatchReceived):
                     watch(consumer.progress)
         if not consumer.has_ended:
@@ -251,6 +256,10 @@ class Consumer:
             self._checkpoint(receiver)
             self._publish(final=False)
         self._write_ledger("INTERRUPTED")
+
+    def abandon(self) -> None:
+        """Leaves the accounts of a run that failed; what was in flight is unaccounted for."""
+        self._write_ledger("ABORTED")
 
     def report(self) -> ConsumerReport:
         """Returns how the run ended."""

@@ -140,10 +140,12 @@ class Learner:
         """Trains on everything that is still owed; the stream has ended.
 
         A stream that ends before the marginal map is fitted fits it on what there is and is marked
-        tainted.
+        tainted; so is one without a single event to learn from, which leaves no density.
         """
         started = self._clock()
-        if self._preprocessing is None and self._n_held:
+        if not self.n_accepted:
+            self.tainted += (f"nothing was learned: none of {self.n_seen} events could be used",)
+        elif self._preprocessing is None:
             expected, found = len(self._held), self._n_held
             self.tainted += (f"the marginal map was fitted on {found} of {expected} events",)
             self._fit()

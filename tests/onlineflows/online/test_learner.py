@@ -1,5 +1,7 @@
 """The learner: exact accounting, restarts, failures, and that it learns."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -73,8 +75,21 @@ def test_a_stream_that_ends_before_the_fit_is_marked_tainted():
     assert "fitted on 300 of 500 events" in learner.tainted[0]
 
 
-def test_an_empty_stream_leaves_no_density():
-    assert learned(events(0)).density() is None
+@pytest.mark.parametrize("x", [events(0), events(40) + 100], ids=["empty", "out of support"])
+def test_a_stream_without_an_event_to_learn_from_is_tainted_and_leaves_no_density(x):
+    learner = learned(x)
+    assert learner.density() is None
+    assert learner.tainted == (f"nothing was learned: none of {len(x)} events could be used",)
+
+
+def test_the_time_spent_learning_goes_on_after_a_restart():
+    ticks = itertools.count()
+    first = Learner(SCHEMA, CONFIG, clock=lambda: next(ticks))
+    feed(first, events(400))
+    second = Learner(SCHEMA, CONFIG, clock=lambda: next(ticks))
+    second.load(first.state())
+    feed(second, events(600))
+    assert (first.train_seconds, second.train_seconds) == (2.0, 5.0)
 
 
 @pytest.mark.parametrize("chunk", [1, 77, 3000])
