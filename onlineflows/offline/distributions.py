@@ -12,6 +12,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from onlineflows.errors import DataError
 from onlineflows.offline.regions import Regions
 from onlineflows.offline.style import (
     BAND,
@@ -41,6 +42,9 @@ class TwoSamples:
         reference: data to compare with, shape (m, d), or None.
         model_name: the model's legend.
         reference_name: the reference's legend.
+
+    Raises:
+        DataError: there is nothing to draw.
     """
 
     schema: EventSchema
@@ -48,6 +52,14 @@ class TwoSamples:
     reference: Array | None = None
     model_name: str = "snapshot"
     reference_name: str = "data"
+
+    def __post_init__(self) -> None:
+        if len(self.model) == 0 or (self.reference is not None and len(self.reference) == 0):
+            n = "none" if self.reference is None else str(len(self.reference))
+            raise DataError(
+                f"expected events to draw; got {len(self.model)} of the {self.model_name}, {n} of "
+                f"the {self.reference_name}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +207,13 @@ def draw_marginal(
         xlabel="" if ratio is not None else axis_label(feature),
         ylabel=f"fraction / {f'{axis.widths[0]:.2g} {feature.unit}'.strip()}",
     )
+    filled = model.value[model.value > 0]
+    if not len(filled):
+        return  # the model has nothing in the range of the reference
     if bins.log:
-        positive = model.value[model.value > 0]
-        main.set(yscale="log", ylim=(0.3 * positive.min(), 5 * positive.max()))
+        main.set(yscale="log", ylim=(0.3 * filled.min(), 5 * filled.max()))
     else:
-        main.set_ylim(0, 1.3 * float(model.value.max()))
+        main.set_ylim(0, 1.3 * float(filled.max()))
 
 
 def _draw_ratio(
@@ -233,7 +247,8 @@ def draw_correlations(
     digits = 2 if limit >= 1 else 3
     for i, j in np.ndindex(matrix.shape):
         colour = "white" if abs(matrix[i, j]) > 0.65 * limit else "black"
-        text = "" if i == j and limit < 1 else f"{matrix[i, j]:.{digits}f}"
+        is_told = np.isfinite(matrix[i, j]) and (i != j or limit >= 1)
+        text = f"{matrix[i, j]:.{digits}f}" if is_told else ""
         axes.text(j, i, text, ha="center", va="center", color=colour, fontsize="x-small")
     return image
 
@@ -241,13 +256,17 @@ def draw_correlations(
 def rank_correlation(x: Array) -> NDArray[np.float64]:
     """Returns Spearman's rank correlation of the columns, shape (d, d).
 
-    Ranks don't change under the monotone maps of the preprocessing, and no tail dominates.
+    Ranks don't change under the monotone maps of the preprocessing, and no tail dominates. A
+    constant column has no correlation: NaN.
 
     Args:
         x: events, shape (n, d); of more than `CORRELATED_EVENTS` the first ones are used.
     """
     ranks = rankdata(x[:CORRELATED_EVENTS], axis=0)
-    return np.atleast_2d(np.corrcoef(ranks, rowvar=False))
+    if len(ranks) < 2:
+        return np.full((x.shape[1], x.shape[1]), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.atleast_2d(np.corrcoef(ranks, rowvar=False))
 
 
 def _fractions(values: Array, axis: hist.axis.Regular) -> _Fractions:

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from onlineflows.errors import DataError
 from onlineflows.offline.distributions import (
     TwoSamples,
     correlations_figure,
@@ -54,6 +55,30 @@ def test_the_rank_correlation_is_that_of_scipy() -> None:
     x = events(500, 3)
 
     np.testing.assert_allclose(rank_correlation(x), spearmanr(x).statistic, atol=1e-12)
+
+
+def test_a_constant_column_has_no_correlation_and_no_number_in_the_matrix() -> None:
+    x = events(500, 3)
+    x[:, 2] = 0.5
+
+    assert np.isnan(rank_correlation(x)[2]).all()
+    correlations = correlations_figure(TwoSamples(SCHEMA, x)).axes[0]
+    assert [text.get_text() for text in correlations.texts[6:]] == ["", "", ""]
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_events_have_no_correlation(n: int) -> None:
+    assert np.isnan(rank_correlation(events(n, 3))).all()
+
+
+@pytest.mark.parametrize("draw", [marginals_figure, lambda s: spectrum_figure(s, None)])
+def test_a_model_far_from_the_reference_is_drawn(draw: Callable[[TwoSamples], Figure]) -> None:
+    draw(TwoSamples(SCHEMA, events(100, 1) / 3, events(100, 2) + 3))
+
+
+def test_nothing_to_draw_is_refused() -> None:
+    with pytest.raises(DataError, match="got 10 of the snapshot, 0 of the data"):
+        TwoSamples(SCHEMA, events(10, 1), events(0, 2))
 
 
 def test_the_ratio_of_a_sample_to_itself_is_one() -> None:
