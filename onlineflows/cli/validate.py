@@ -33,9 +33,10 @@ from onlineflows.offline.report import (
 from onlineflows.offline.validate import Inputs, compare
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
-from replay.settings import StandinConfig
+from replay.settings import SourceConfig, StandinConfig
 from replay.sources import open_source
 from replay.sources.standin_density import StandinDensity
+from streams import SchemaError, Source
 
 DISTANCE_EVENTS = 200_000
 """Held-out events of the distance to the truth."""
@@ -86,14 +87,18 @@ def _report_folder(path: Path, target: Path | None) -> Path:
 
 
 def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -> Inputs:
-    """The events that the snapshot has seen, as many of its own, and labelled ones to test on."""
+    """The events that the snapshot has seen, as many of its own, and labelled ones to test on.
+
+    Of a stream that was not seen to its end, or not all of which could be sent, the first events
+    are taken, as many as were seen.
+    """
     evaluation = _evaluation(snapshot, config)
     if file is not None and file.suffix != ".toml":
         source = open_events(file, snapshot.schema)
     else:
-        source = open_source(config.source)
-    snapshot.schema.require_equal(source.schema, where="the configured source")
-    data = collected(source, snapshot.manifest.stream["n_events"] or snapshot.manifest.n_seen).x
+        source = _open(config.source, snapshot, where="the configured source")
+    n_seen = snapshot.manifest.n_seen
+    data = collected(source, snapshot.manifest.stream["n_events"] or n_seen).x[:n_seen]
     n_samples = config.validate.n_samples or len(data)
     samples = snapshot.density().sample(n_samples, seed=config.validate.seed)
     return Inputs(data, samples, evaluation, snapshot_nbytes(path))
@@ -102,9 +107,7 @@ def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -
 def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
     settings = config.validate
     if config.evaluation is not None:
-        source = open_source(config.evaluation)
-        snapshot.schema.require_equal(source.schema, where="[evaluation]")
-        events = collected(source)
+        events = collected(_open(config.evaluation, snapshot, where="[evaluation]"))
         if events.label is None:
             raise DataError("[evaluation]: expected events with truth labels; got none")
         return Evaluation(events.x, events.label)
@@ -119,6 +122,17 @@ def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
     optimum: NDArray[np.float64] = np.full(len(x), -np.inf)
     optimum[inside] = truth.optimal_score(x[inside], settings.signal_region)
     return Evaluation(x, label, optimum)
+
+
+def _open(config: SourceConfig, snapshot: Snapshot, *, where: str) -> Source:
+    """A source whose events are those of a snapshot; the caller closes it."""
+    source = open_source(config)
+    try:
+        snapshot.schema.require_equal(source.schema, where=where)
+    except SchemaError:
+        source.close()
+        raise
+    return source
 
 
 def _distance(snapshot: Snapshot, config: Config) -> Distance | None:

@@ -46,7 +46,7 @@ class RunFacts:
         name: the run's name.
         created: when the report was made, as it is printed.
         snapshot_nbytes: size of the snapshot.
-        events_seen: events that the snapshot was trained on.
+        events_seen: events that the learner received, skipped ones included.
         event_nbytes: size of one event, 4 bytes for each feature.
         facts: further lines, such as flow and run condition, by their names.
     """
