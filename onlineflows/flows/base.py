@@ -8,6 +8,9 @@ from torch import Tensor
 
 from onlineflows.flows.spec import FlowSpec
 
+HALF_LOG_TWO_PI = 0.9189385332046727
+"""Minus the log density of the standard normal at zero."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gradient:
@@ -63,8 +66,7 @@ class Flow(ABC):
         feature 0 is moved by itself.
         """
         z, log_abs_det = self.forward(x, context)
-        log_two_pi = 1.8378770664093453
-        return log_abs_det - 0.5 * (z * z + log_two_pi)
+        return log_abs_det - (0.5 * z * z + HALF_LOG_TWO_PI)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Returns log p(x | context), shape (n,)."""

@@ -7,13 +7,12 @@ from torch import Tensor
 
 from onlineflows.errors import ConfigError
 from onlineflows.flows.affine import Affine
-from onlineflows.flows.base import Flow, Gradient
+from onlineflows.flows.base import HALF_LOG_TWO_PI, Flow, Gradient
 from onlineflows.flows.elementwise import Elementwise, Linearised
 from onlineflows.flows.network import Activations, DenseLayout, Layers, run, run_back
 from onlineflows.flows.spec import BlockSpec, FlowSpec
 from onlineflows.flows.spline import Spline
 
-HALF_LOG_TWO_PI = 0.9189385332046727
 TILE_EVENTS = 512
 
 
