@@ -43,6 +43,8 @@ def inspect(
     read = read_snapshot(path)
     if data is not None and figure is None:
         raise ConfigError("--data: expected a --figure to draw the comparison into; got none")
+    if overrides and data is None:
+        raise ConfigError(f"--set {overrides[0]}: expected --data with a TOML file; got none")
     if figure is not None:
         _check_figure(figure)
         reference = None

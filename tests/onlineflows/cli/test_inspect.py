@@ -76,6 +76,7 @@ def test_a_snapshot_is_drawn_beside_events(command, finished_run: Path, tmp_path
     ("options", "message"),
     [
         (["--data", "events.npy"], "--data: expected a --figure"),
+        (["--set", "source.seed=2"], "--set source.seed=2: expected --data with a TOML file"),
         (["--figure", "page.jpg"], "--figure: expected a name ending in .png or .pdf"),
         (["--figure", "none/page.png"], "--figure: expected a file in an existing folder"),
         (["--figure", "page.png", "--data", "none.npy"], "expected an existing file; got 'none"),
