@@ -5,11 +5,14 @@ from collections.abc import Callable
 import pytest
 from torch import Tensor
 
+from onlineflows.engine import EngineFlow, available
 from onlineflows.flows import Flow, FlowSpec, TorchFlow
 
 IMPLEMENTATIONS: dict[str, Callable[[FlowSpec, Tensor], Flow]] = {
     "torch": TorchFlow,
 }
+if available():
+    IMPLEMENTATIONS["engine"] = EngineFlow
 
 
 @pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS.keys(), scope="session")
