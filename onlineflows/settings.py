@@ -135,8 +135,8 @@ class SnapshotConfig:
     Args:
         every_events: write one every so many trained events; 0 for never.
         every_s: write one every so many seconds; 0 for never.
-        keep: how many are kept; the newest always is.
-        manifest_nbytes: size that the manifest is padded to.
+        keep: how many are kept; 0 for all.
+        manifest_nbytes: size that the manifest is padded to; must hold the longest history.
     """
 
     every_events: int = 200_000

@@ -210,7 +210,8 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+    numbered = (p for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+    return sorted(numbered, key=lambda p: int(p.name))
 
 
 def _encode_model(snapshot: Snapshot) -> bytes:

@@ -1,6 +1,7 @@
 """`onlineflows validate`: the report, on the stand-in and on events of a file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,20 @@ def test_the_stand_in_is_validated_against_the_truth(
     page = (tmp_path / "report" / "report.html").read_text()
     assert 'src="http' not in page
     assert "small" in page
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_events")
+def test_a_snapshot_of_a_part_is_compared_with_that_part(
+    command, finished_run: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "part", symlinks=True)
+    (manifest,) = run.glob("snapshots/0*/manifest.json")
+    manifest.write_text(manifest.read_text().replace('"n_seen":8000', '"n_seen":1500'))
+    report = command("validate", run, "-q", "--json", "-o", tmp_path / "report").document
+    # More than 1,500 events have the snapshot's size: all that there are were stored.
+    assert report["snapshot_nbytes"] > 1500 * 20
+    assert report["cwola"]["byte_equal"]["n_events"] == report["events_seen"] == 1500
 
 
 def write_labelled(path: Path, seed: int) -> None:

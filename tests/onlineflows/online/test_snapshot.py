@@ -96,6 +96,14 @@ def test_only_the_newest_are_kept(folder):
     assert names == ["000003", "000004", LATEST]
 
 
+def test_snapshots_are_counted_beyond_a_million(folder):
+    # One a second for twelve days.
+    (folder / "000001").rename(folder / "999999")
+    for n_seen in (2000, 3000):
+        write_snapshot(folder, snapshot(n_seen=n_seen), manifest_nbytes=NBYTES, keep=2)
+    assert sorted(p.name for p in folder.iterdir()) == ["1000000", "1000001", LATEST]
+
+
 @pytest.mark.parametrize("below", [".", "snapshots", "snapshots/latest", "snapshots/000001"])
 def test_a_run_a_folder_and_a_snapshot_all_lead_to_the_snapshot(folder, below):
     assert find_snapshot(folder.parent / below).name == "000001"
