@@ -12,6 +12,9 @@ from onlineflows.errors import CheckpointError
 from onlineflows.online.history import WIDEST_COUNT, WIDEST_NATS, rounded
 from onlineflows.settings import DriftConfig
 
+CLOCK = 8
+"""Values between two looks at the window; river's 32 would be 32,768 events."""
+
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
@@ -21,7 +24,7 @@ class Alarm:
         n_seen: events seen when the alarm was raised.
         lumisection: lumisection of the newest event.
         nll_before: mean NLL before the change, nats per event.
-        nll_after: mean NLL after it.
+        nll_after: mean NLL of the newest events; the mean of `CLOCK` values.
     """
 
     n_seen: int
@@ -37,14 +40,19 @@ class DriftMonitor:
     falling mean is the model getting better and raises nothing. Numbers that aren't finite never
     reach it: one of them would disable it for good.
 
+    ADWIN's bound holds for values in [0, 1]; it is nearly blind to a drift that is small against
+    1. Values are therefore given to it in units of their scatter.
+
     Args:
         config: confidence and warm-up.
+        scatter_nats: expected standard deviation of the means; see `scatter_of_means`.
         length: alarms and recent values that are remembered.
     """
 
-    def __init__(self, config: DriftConfig, *, length: int = 64) -> None:
+    def __init__(self, config: DriftConfig, *, scatter_nats: float = 1.0, length: int = 64) -> None:
         self._config = config
-        self._adwin = ADWIN(delta=config.delta)
+        self._scatter_nats = scatter_nats
+        self._adwin = ADWIN(delta=config.delta, clock=CLOCK)
         self._recent: deque[float] = deque(maxlen=length)
         self._alarms: deque[Alarm] = deque(maxlen=length)
         self.n_alarms = 0
@@ -63,15 +71,26 @@ class DriftMonitor:
             return None
         if n_seen < self._config.warmup_events:
             return None
-        before = self._adwin.estimation
         self._recent.append(nll)
-        self._adwin.update(nll)
-        if not self._adwin.drift_detected or self._adwin.estimation <= before:
+        before = self._before_a_rise(nll)
+        if before is None:
             return None
-        alarm = Alarm(n_seen, lumisection, before, self._adwin.estimation)
+        newest = list(self._recent)[-CLOCK:]
+        alarm = Alarm(n_seen, lumisection, before, sum(newest) / len(newest))
         self._alarms.append(alarm)
         self.n_alarms += 1
         return alarm
+
+    def _before_a_rise(self, nll: float) -> float | None:
+        """Gives a value to ADWIN; returns the mean before a rise, if it sees one now."""
+        adwin = self._adwin
+        total, width = adwin.total + nll / self._scatter_nats, adwin.width + 1
+        adwin.update(nll / self._scatter_nats)
+        n_dropped = width - adwin.width
+        if not adwin.drift_detected or n_dropped < 1:
+            return None
+        before = (total - adwin.total) / n_dropped
+        return float(before * self._scatter_nats) if adwin.estimation > before else None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns counters, alarms and the newest values as plain JSON types."""
@@ -111,7 +130,16 @@ class DriftMonitor:
             raise CheckpointError(f"expected a drift monitor's state; got {error!r}") from error
         for value in recent:
             self._recent.append(value)
-            self._adwin.update(value)
+            self._before_a_rise(value)
+
+
+def scatter_of_means(n_features: int, n_events: int) -> float:
+    """Returns the standard deviation in nats of the mean NLL of n events.
+
+    That of one event of a d-dimensional normal is sqrt(d / 2); it is not far from that wherever a
+    flow maps data to a normal.
+    """
+    return math.sqrt(n_features / (2 * max(n_events, 1)))
 
 
 def _alarm(row: Sequence[float]) -> Alarm:

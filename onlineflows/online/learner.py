@@ -14,7 +14,7 @@ from onlineflows.errors import CheckpointError
 from onlineflows.flows import Flow, flow_over, make_flow
 from onlineflows.online.buffer import make_buffer
 from onlineflows.online.checkpoint import Checkpoint
-from onlineflows.online.drift import Alarm, DriftMonitor
+from onlineflows.online.drift import Alarm, DriftMonitor, scatter_of_means
 from onlineflows.online.graphed import make_trainer
 from onlineflows.online.history import NllHistory
 from onlineflows.preprocess import Preprocessing
@@ -80,7 +80,10 @@ class Learner:
         self._frozen: Density | None = None
         self._next_freeze = 2 * config.preprocess.fit_events
         self.history = NllHistory()
-        self.drift = DriftMonitor(config.drift)
+        self.drift = DriftMonitor(
+            config.drift,
+            scatter_nats=scatter_of_means(schema.n_features, config.drift.sample_events),
+        )
         self.n_seen = 0
         self.n_accepted = 0
         self.train_seconds = 0.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onlineflows.errors import CheckpointError
-from onlineflows.online.drift import DriftMonitor
+from onlineflows.online.drift import DriftMonitor, scatter_of_means
 from onlineflows.settings import DriftConfig
 
 CONFIG = DriftConfig(delta=1e-5, warmup_events=1000)
@@ -29,6 +29,33 @@ def test_a_rise_by_three_sigma_raises_one_alarm_soon():
     first, *_ = feed(DriftMonitor(CONFIG), values)
     assert 1000 + 100 * 2000 < first.n_seen < 1000 + 100 * 2100
     assert first.nll_after > first.nll_before
+
+
+def skewed_means(n: int, seed: int) -> np.ndarray:
+    """Means of 256 NLLs of a five-dimensional normal."""
+    return np.random.default_rng(seed).chisquare(5 * 256, n) / (2 * 256)
+
+
+def monitor_of_five() -> DriftMonitor:
+    return DriftMonitor(CONFIG, scatter_nats=scatter_of_means(5, 256))
+
+
+def test_the_scatter_of_means_is_that_of_a_normal():
+    assert skewed_means(20_000, seed=5).std() == pytest.approx(scatter_of_means(5, 256), rel=0.02)
+
+
+def test_a_rise_by_two_scatters_is_seen_within_32_batches():
+    # Without the scale it is not seen in 98, after which the frozen model is renewed.
+    values = np.concatenate([skewed_means(400, 6), skewed_means(98, 7) + 0.2])
+    first, *_ = feed(monitor_of_five(), values)
+    assert first.n_seen - 1000 <= 100 * (400 + 32)
+    assert first.nll_before == pytest.approx(2.5, abs=0.05)
+    assert first.nll_after == pytest.approx(2.7, abs=0.1)
+
+
+def test_a_scaled_monitor_raises_no_false_alarm():
+    # The measured rate is below 1 in 60,000 means.
+    assert feed(monitor_of_five(), skewed_means(20_000, seed=8)) == []
 
 
 def test_a_falling_nll_raises_no_alarm():
