@@ -2,6 +2,7 @@
 
 import lzma
 import struct
+import weakref
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -52,15 +53,17 @@ class Tree:
         self.path = path
         self._where = f"{path}, tree {name!r}"
         try:
-            # A dict keeps colons in file names from being read as "file:tree". Plain reads, in
-            # this thread: a memory map would make the resident size grow with the file.
-            self._file = uproot.open(
-                {str(path): None},
-                handler=uproot.MultithreadedFileSource,
-                use_threads=False,
-                num_workers=1,
-            )
+            # A file object of ours, because uproot leaves its own open where it finds damage.
+            # Plain reads: a memory map would make the resident size grow with the file.
+            self._bytes = path.open("rb")
+        except OSError as error:
+            raise InputError(f"expected a ROOT file; got {first_line(error)}; at {path}") from error
+        # uproot's objects refer to each other: without this, a forgotten tree stays open for long.
+        weakref.finalize(self, self._bytes.close)
+        try:
+            self._file = uproot.open(self._bytes, use_threads=False, num_workers=1)
         except UNREADABLE as error:
+            self._bytes.close()
             raise InputError(
                 f"expected a ROOT file; got {first_line(error)}; at {path}; is it complete?"
             ) from error
@@ -177,6 +180,7 @@ class Tree:
     def close(self) -> None:
         """Closes the file; safe to call twice."""
         self._file.close()
+        self._bytes.close()
 
 
 def _keys(tree: Any) -> list[str]:
