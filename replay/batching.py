@@ -1,20 +1,19 @@
-"""Cuts a source into pieces that can be sent: batches of good events, and gaps between them."""
+"""Cuts a source into pieces that can be sent: batches, and gaps where there is nothing to send."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streams.batch import Batch, Truth
+from streams.batch import Batch, Truth, largest_range
 from streams.errors import InputError
-from streams.messages import Reason
+from streams.messages import Counts
 from streams.source import Events, Source, Status
 
-REASONS: dict[int, Reason] = {
-    Status.NOT_SELECTED: "not_selected",
-    Status.BAD_INPUT: "bad_input",
-}
+# Comparing an array with a member of an enumeration would convert the array to int64.
+GOOD, NOT_SELECTED, BAD_INPUT = (int(status) for status in Status)
 
 SLOW_READ_S = 0.2
 QUICK_READ_S = 0.02
@@ -25,35 +24,92 @@ for long; what is read at an index doesn't depend on it."""
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive event indices of one lumisection, all to be sent or all withheld.
+    """Consecutive event indices of one lumisection.
 
     Args:
         first_event, end_event: half-open range of event indices.
         lumisection: where they belong.
-        batch: the events, if they can be sent.
+        counts: what becomes of them when the piece is sent.
+        batch: the good ones; None where there are none.
         truth: their labels, where the source has them.
-        reason: why they can't be sent; None for a batch.
     """
 
     first_event: int
     end_event: int
     lumisection: int
+    counts: Counts
     batch: Batch | None = None
     truth: Truth | None = None
-    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stretch:
+    """Consecutive event indices as they were read, with rows for the good ones only.
+
+    Args:
+        first_event: index of the first one.
+        status: one `Status` for each, shape (n,).
+        good: indices of the good ones, ascending, shape (n_good,).
+        x: their features, shape (n_good, d).
+        label: their truth, shape (n_good,); None where the source has none.
+    """
+
+    first_event: int
+    status: NDArray[np.uint8]
+    good: NDArray[np.int64]
+    x: NDArray[np.float32]
+    label: NDArray[np.uint8] | None
+
+    @property
+    def end_event(self) -> int:
+        return self.first_event + len(self.status)
+
+    def part(self, first: int, end: int) -> "_Stretch":
+        """Returns the events [first, end), as views."""
+        low, high = np.searchsorted(self.good, (first, end))
+        return _Stretch(
+            first,
+            self.status[first - self.first_event : end - self.first_event],
+            self.good[low:high],
+            self.x[low:high],
+            None if self.label is None else self.label[low:high],
+        )
+
+    def with_next(self, other: "_Stretch") -> "_Stretch":
+        """Returns this stretch and the one behind it as one."""
+        label = None
+        if self.label is not None and other.label is not None:
+            label = np.concatenate([self.label, other.label])
+        return _Stretch(
+            self.first_event,
+            np.concatenate([self.status, other.status]),
+            np.concatenate([self.good, other.good]),
+            np.concatenate([self.x, other.x]),
+            label,
+        )
+
+    def counts(self) -> Counts:
+        n, n_good = len(self.status), len(self.good)
+        if n == n_good:
+            return Counts(generated=n, sent=n)
+        not_selected = int(np.count_nonzero(self.status == NOT_SELECTED))
+        return Counts(
+            generated=n, sent=n_good, not_selected=not_selected, bad=n - n_good - not_selected
+        )
 
 
 class Batcher:
-    """Reads a source in chunks and cuts it.
+    """Reads a source and cuts what was read.
 
-    Batches end at multiples of `batch_events`, at the end of a lumisection and before an event
-    that isn't good, so that without pacing the cuts are a function of the event index alone: a
-    stream that is read again, from anywhere, is cut the same way.
+    A piece ends behind its `batch_events`-th good event, at the end of the lumisection, or when
+    it covers `streams.batch.largest_range` indices; a piece without a good event is a gap. Where
+    it ends depends on where it begins and on the source alone, and a stream is only ever read
+    again from the beginning of a piece: without pacing it is cut the same way each time.
 
     Args:
         source: where the events come from; the batcher doesn't close it.
         run: the run's number.
-        batch_events: largest number of events in a batch.
+        batch_events: largest number of good events in a piece.
         lumisection_events: event indices per lumisection.
         clock: for choosing the size of reads.
     """
@@ -70,13 +126,18 @@ class Batcher:
         self._source = source
         self._run = run
         self._batch_events = batch_events
+        self._largest_range = largest_range(batch_events)
         self._lumisection_events = lumisection_events
         self._clock = clock
         self._read_events = batch_events
+        self._begin_at(0)
+
+    def _begin_at(self, index: int) -> None:
+        self._next_event = index
+        self._read: _Stretch | None = None
+        self._next_row = 0
         self._is_drained = False
-        self._next_event = 0
-        self._chunk: Events | None = None
-        self._cuts = np.zeros(0, dtype=np.int64)
+        self._failure: InputError | None = None
 
     @property
     def next_event(self) -> int:
@@ -86,7 +147,7 @@ class Batcher:
     @property
     def is_exhausted(self) -> bool:
         """Whether the stream is at its end."""
-        return self._is_drained and self._next_event >= self._chunk_end
+        return self._is_drained and self._next_event >= self._read_end
 
     @property
     def has_truth(self) -> bool:
@@ -95,8 +156,11 @@ class Batcher:
         Raises:
             InputError: the source can't be read.
         """
-        self._fill(self._next_event + 1)
-        return self._chunk is not None and self._chunk.label is not None
+        while self._read is None and self.read(self._next_event + 1):
+            pass
+        if self._read is None and self._failure is not None:
+            raise self._failure
+        return self._read is not None and self._read.label is not None
 
     def lumisection_of(self, event: int) -> int:
         """Returns the lumisection of an event index, counted from 1."""
@@ -109,77 +173,94 @@ class Batcher:
             InputError: the index lies outside the stream.
         """
         self._source.seek(index)
-        self._next_event = index
-        self._chunk = None
-        self._is_drained = False
+        self._begin_at(index)
+
+    # --- cutting ---------------------------------------------------------------------------
 
     def next(self, limit: int, *, flush: bool = False) -> Piece | None:
-        """Returns the next piece, or None where there is none yet or no more.
+        """Returns the next piece of what was read; None where it is not complete.
 
         Args:
             limit: one past the last event index that is due.
-            flush: whether to return a batch that is incomplete because of the limit.
+            flush: whether to return a piece that is incomplete.
 
         Raises:
-            InputError: the source can't be read on.
+            InputError: the source can't be read on, and everything before was returned.
         """
         first = self._next_event
-        if limit <= first:
+        end = self._end_of_piece()
+        if end is None or end > limit:
+            end = min(self._read_end, limit) if flush else first
+        read = self._read
+        if read is None or end <= first:
+            if self._failure is not None and first >= self._read_end:
+                raise self._failure
             return None
-        n = self._lumisection_events
-        lumisection_end = (first // n + 1) * n
-        b = self._batch_events
-        cell_end = min((first // b + 1) * b, lumisection_end)
-        self._fill(cell_end)
-        chunk = self._chunk
-        if chunk is None or first >= self._chunk_end:
+        return self._cut(read.part(first, end))
+
+    def _end_of_piece(self) -> int | None:
+        """Returns where the next piece ends; None where that can't be told yet."""
+        read, reach = self._read, self._reach
+        if read is None:
             return None
-        offset = first - chunk.first_event
-        next_cut = int(np.searchsorted(self._cuts, offset, side="right"))
-        same_end = (
-            chunk.first_event + int(self._cuts[next_cut])
-            if next_cut < len(self._cuts)
-            else self._chunk_end
-        )
-        lumisection = self.lumisection_of(first)
-        status = int(chunk.status[offset])
-        if status != Status.GOOD:
-            end = min(same_end, lumisection_end, limit)
-            self._next_event = end
-            return Piece(first, end, lumisection, reason=REASONS[status])
-        end = min(same_end, cell_end)
-        if end > limit:
-            if not flush:
-                return None
-            end = limit
-        self._next_event = end
-        rows = slice(offset, offset + end - first)
-        truth = None if chunk.label is None else Truth(chunk.label[rows], first)
-        batch = Batch(chunk.x[rows], first, self._run, lumisection)
-        return Piece(first, end, lumisection, batch=batch, truth=truth)
+        last_row = self._next_row + self._batch_events - 1
+        if last_row < len(read.good):
+            return min(int(read.good[last_row]) + 1, reach)
+        is_known = self._read_end >= reach or self._cannot_read
+        return min(self._read_end, reach) if is_known else None
 
     @property
-    def _chunk_end(self) -> int:
-        if self._chunk is None:
-            return self._next_event
-        return self._chunk.first_event + len(self._chunk)
+    def _reach(self) -> int:
+        """One past the last event index that the next piece may cover."""
+        lumisection_end = self.lumisection_of(self._next_event) * self._lumisection_events
+        return min(self._next_event + self._largest_range, lumisection_end)
 
-    def _fill(self, until: int) -> None:
-        """Reads until the chunk reaches an event index or the stream ends."""
-        while self._chunk_end < until and not self._is_drained:
-            at = self._chunk_end
-            began = self._clock()
-            events = self._source.read(max(self._read_events, until - at))
-            self._choose_read_size(self._clock() - began)
-            if len(events) == 0:
-                self._is_drained = True
-                return
-            if events.first_event != at or events.x.shape[1] != self._source.schema.n_features:
-                raise InputError(
-                    f"expected events from {at} on with {self._source.schema.n_features} features; "
-                    f"the source returned {events.first_event} on with {events.x.shape[1]}"
-                )
-            self._append(_with_bad_rows_marked(events))
+    def _cut(self, events: _Stretch) -> Piece:
+        first, end = events.first_event, events.end_event
+        lumisection, counts = self.lumisection_of(first), events.counts()
+        self._next_event = end
+        self._next_row += counts.sent
+        if not counts.sent:
+            return Piece(first, end, lumisection, counts)
+        present = None
+        if counts.withheld:
+            present = np.packbits(events.status == GOOD, bitorder="little")
+        batch = Batch(events.x, first, end, self._run, lumisection, present)
+        truth = None if events.label is None else Truth(events.label)
+        return Piece(first, end, lumisection, counts, batch, truth)
+
+    # --- reading ---------------------------------------------------------------------------
+
+    @property
+    def _read_end(self) -> int:
+        return self._next_event if self._read is None else self._read.end_event
+
+    @property
+    def _cannot_read(self) -> bool:
+        return self._is_drained or self._failure is not None
+
+    def read(self, limit: int) -> bool:
+        """Reads the source once, if the next piece below a limit needs it; returns whether it did.
+
+        Once, so that the caller can listen to the wire in between. A read that fails is tried
+        again with half as many events: everything before the damage is kept.
+        """
+        is_complete = self._end_of_piece() is not None
+        if is_complete or self._cannot_read or self._read_end >= limit:
+            return False
+        began = self._clock()
+        try:
+            events = self._source.read(self._read_events)
+        except InputError as error:
+            if self._read_events == 1:
+                self._failure = error
+            self._read_events = max(1, self._read_events // 2)
+            return True
+        self._choose_read_size(self._clock() - began)
+        self._is_drained = len(events) == 0
+        if not self._is_drained:
+            self._append(events)
+        return True
 
     def _choose_read_size(self, took_s: float) -> None:
         if took_s > SLOW_READ_S:
@@ -189,26 +270,37 @@ class Batcher:
             self._read_events = min(2 * self._read_events, largest)
 
     def _append(self, events: Events) -> None:
-        chunk = self._chunk
-        if chunk is not None and self._next_event < self._chunk_end:
-            rest = slice(self._next_event - chunk.first_event, None)
-            events = Events(
-                self._next_event,
-                np.concatenate([chunk.x[rest], events.x]),
-                np.concatenate([chunk.status[rest], events.status]),
-                None
-                if chunk.label is None or events.label is None
-                else np.concatenate([chunk.label[rest], events.label]),
+        at, n_features = self._read_end, self._source.schema.n_features
+        if events.first_event != at or events.x.shape[1] != n_features:
+            raise InputError(
+                f"expected events from {at} on with {n_features} features; "
+                f"the source returned {events.first_event} on with {events.x.shape[1]}"
             )
-        self._chunk = events
-        self._cuts = np.flatnonzero(np.diff(events.status)) + 1
+        read = _stretch_of(events)
+        if self._read is not None and self._next_event < at:
+            read = self._read.part(self._next_event, at).with_next(read)
+        self._read = read
+        self._next_row = 0
 
 
-def _with_bad_rows_marked(events: Events) -> Events:
+def _stretch_of(events: Events) -> _Stretch:
     """Returns the events with those marked as bad that claim to be good and aren't numbers."""
-    finite = np.isfinite(events.x)
-    if finite.all():
-        return events
-    status = events.status.copy()
-    status[(status == Status.GOOD) & ~finite.all(axis=1)] = Status.BAD_INPUT
-    return Events(events.first_event, events.x, status, events.label)
+    status = events.status
+    if status.max() > BAD_INPUT:
+        raise InputError(
+            f"expected statuses of streams.Status; the source returned {status.max()} "
+            f"among the events from {events.first_event} on"
+        )
+    rows = np.flatnonzero(status == GOOD)
+    x, label = events.x, events.label
+    if len(rows) < len(events):
+        x = x.take(rows, axis=0)  # four times as fast as x[rows]
+        label = None if label is None else label[rows]
+    finite = np.isfinite(x)
+    if not finite.all():
+        is_finite = finite.all(axis=1)
+        status = status.copy()
+        status[rows[~is_finite]] = BAD_INPUT
+        rows, x = rows[is_finite], x[is_finite]
+        label = None if label is None else label[is_finite]
+    return _Stretch(events.first_event, status, rows + events.first_event, x, label)

@@ -152,8 +152,9 @@ def run_producer(
 ) -> ProducerReport:
     """Serves one run to one consumer and returns once the consumer has acknowledged its end.
 
-    A source that fails ends the run as ABORTED at the last good position; a stop request ends it
-    as INTERRUPTED. In both cases the consumer is told, and acknowledges; an abort doesn't wait.
+    A source that fails ends the run as ABORTED, with everything before the damage sent; a stop
+    request ends it as INTERRUPTED. In both cases the consumer is told, and acknowledges; an abort
+    doesn't wait.
 
     Args:
         source: the events; not closed here.
@@ -281,11 +282,14 @@ class _Loop:
     def _advance(self) -> None:
         """Takes the next piece that is due and sends it, or waits for one."""
         now = self._clock()
+        is_paced = self._pacing.arrivals != "asap"
         limit = NO_LIMIT
-        if self._pacing.arrivals != "asap":
+        if is_paced:
             limit = self._pacer_first_event + self._pacer.due(now - self._pacer_start_s)
         try:
-            piece = self._batcher.next(limit, flush=self._has_waited(now, limit))
+            piece = self._batcher.next(limit, flush=is_paced and self._has_waited(now, limit))
+            if piece is None and self._batcher.read(limit):
+                return
         except InputError as error:
             log.error("the source failed at event %d: %s", self._batcher.next_event, error)
             self._error = error
@@ -300,7 +304,7 @@ class _Loop:
             self._sender.poll(TICK_S)
 
     def _has_waited(self, now: float, limit: int) -> bool:
-        """Returns whether an event that is due has waited for the rest of its batch too long."""
+        """Returns whether an event that is due has waited for the rest of its piece too long."""
         if limit <= self._batcher.next_event:
             self._waiting_since_s = None
             return False
@@ -315,11 +319,11 @@ class _Loop:
         self._held = None
         if piece.batch is None:
             self._flush_busy()
-            self._gap(piece)
+            self._withhold(piece)
         elif self._sender.has_credit:
             self._flush_busy()
-            self._sender.send(piece.batch, piece.truth if self._sender.wants_truth else None)
-            self._ledger.sent(piece.first_event, piece.end_event)
+            self._sender.send(piece.batch, piece.counts, piece.truth)
+            self._ledger.record(piece.first_event, piece.end_event, piece.counts)
             self._live.advance(self._clock(), dead=False)
         elif self._is_realtime:
             self._drop(piece)
@@ -330,20 +334,21 @@ class _Loop:
         if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
             self._close_lumisection(piece.lumisection)
 
-    def _gap(self, piece: Piece) -> None:
-        if piece.reason is not None:
-            self._sender.gap(piece.first_event, piece.end_event, piece.reason, piece.lumisection)
-            self._ledger.gap(piece.first_event, piece.end_event, piece.reason)
+    def _withhold(self, piece: Piece) -> None:
+        self._sender.gap(piece.first_event, piece.end_event, piece.counts, piece.lumisection)
+        self._ledger.record(piece.first_event, piece.end_event, piece.counts)
 
     def _drop(self, piece: Piece) -> None:
         """Adds a piece to the dead stretch, which is told as one when it is over."""
         self._live.advance(self._clock(), dead=True)
-        first = piece.first_event if self._busy is None else self._busy.first_event
-        self._busy = Piece(first, piece.end_event, piece.lumisection, reason="busy")
+        first, counts = piece.first_event, piece.counts.dropped()
+        if self._busy is not None:
+            first, counts = self._busy.first_event, self._busy.counts + counts
+        self._busy = Piece(first, piece.end_event, piece.lumisection, counts)
 
     def _flush_busy(self) -> None:
         if self._busy is not None:
-            self._gap(self._busy)
+            self._withhold(self._busy)
             self._busy = None
 
     def _close_lumisection(self, lumisection: int) -> None:

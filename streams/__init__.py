@@ -18,9 +18,10 @@ from streams.errors import (
     TransportError,
 )
 from streams.ledger import Balance, ProducerLedger
-from streams.messages import Condition, Counts, Reason
+from streams.messages import Condition, Counts
 from streams.protocol import (
     BatchReceived,
+    EventsLost,
     GapReceived,
     Incoming,
     LumisectionEnded,
@@ -43,6 +44,7 @@ __all__ = [
     "Counts",
     "EventSchema",
     "Events",
+    "EventsLost",
     "Feature",
     "GapReceived",
     "Incoming",
@@ -54,7 +56,6 @@ __all__ = [
     "Position",
     "ProducerLedger",
     "ProtocolError",
-    "Reason",
     "RefusedError",
     "RunBegan",
     "RunEnded",

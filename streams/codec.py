@@ -17,8 +17,11 @@ from streams.messages import (
     VERSION,
     Begin,
     Data,
+    EndLumisection,
+    EndRun,
     FromConsumer,
     FromProducer,
+    Gap,
 )
 from streams.protocol import RunBegan
 from streams.schema import EventSchema
@@ -31,7 +34,8 @@ _encoder = msgspec.msgpack.Encoder()
 _from_producer: msgspec.msgpack.Decoder[FromProducer] = msgspec.msgpack.Decoder(FromProducer)
 _from_consumer: msgspec.msgpack.Decoder[FromConsumer] = msgspec.msgpack.Decoder(FromConsumer)
 _LITTLE_FLOAT = np.dtype("<f4")
-_digest_link = struct.Struct("<8s8sQQ")
+_NO_HASH = bytes(8)
+_digest_link = struct.Struct("<8s8s8sQQ")
 
 
 def hash_of(payload: bytes) -> bytes:
@@ -40,8 +44,11 @@ def hash_of(payload: bytes) -> bytes:
 
 
 def extend_digest(digest: bytes, data: Data) -> bytes:
-    """Returns the running digest with one more batch: a chain over payload hashes and positions."""
-    return hash_of(_digest_link.pack(digest, data.payload_hash, data.first_event, data.n))
+    """Returns the running digest with one more batch: a chain over hashes and ranges."""
+    present_hash = data.present_hash or _NO_HASH
+    return hash_of(
+        _digest_link.pack(digest, data.payload_hash, present_hash, data.first_event, data.end_event)
+    )
 
 
 def encode(message: FromProducer | FromConsumer) -> bytes:
@@ -53,21 +60,46 @@ def decode_from_producer(frames: Sequence[bytes]) -> FromProducer:
     """Returns the message whose header is the first frame; further frames are only counted.
 
     Raises:
-        MessageError: the frames aren't a message that a producer sends.
+        MessageError: the frames aren't a message that a producer sends, or its counts don't add
+            up to its range.
     """
     message = _decode(frames, _from_producer)
+    expected = 1
     match message:
         case Data():
-            expected = 2 if message.truth_hash is None else 3
+            expected = 2 + (message.present_hash is not None) + (message.truth_hash is not None)
+            _require_counts(message, message.first_event, sends=True)
+        case Gap():
+            _require_counts(message, message.first_event, sends=False)
+        case EndLumisection():
+            _require_counts(message, message.first_event)
+        case EndRun():
+            _require_counts(message, 0)
         case Begin():
             expected = 2
         case _:
-            expected = 1
+            pass
     if len(frames) != expected:
         raise MessageError(
             f"expected {expected} frames of {type(message).__name__}; got {len(frames)}"
         )
     return message
+
+
+def _require_counts(
+    message: Data | Gap | EndLumisection | EndRun, first_event: int, *, sends: bool | None = None
+) -> None:
+    """Raises MessageError unless counts add up; `sends`: whether some, or none, must be sent."""
+    counts, end_event = message.counts, message.end_event
+    if not counts.cover(first_event, end_event):
+        raise MessageError(
+            f"expected counts that add up to events [{first_event}, {end_event}); got {counts}"
+        )
+    if sends is not None and (counts.generated == 0 or (counts.sent > 0) != sends):
+        raise MessageError(
+            f"expected {'some events that are sent' if sends else 'events, none of them sent'} in "
+            f"{type(message).__name__}; got {counts}"
+        )
 
 
 def decode_from_consumer(frames: Sequence[bytes]) -> FromConsumer:
@@ -96,9 +128,26 @@ def _decode(frames: Sequence[bytes], decoder: "msgspec.msgpack.Decoder[T]") -> T
         raise MessageError(f"expected a message of protocol {VERSION}; got {error}") from error
 
 
-def payload_of(batch: Batch) -> bytes:
-    """Returns a batch's features as they travel: little-endian float32, row by row."""
-    return batch.x.astype(_LITTLE_FLOAT, copy=False).tobytes()
+def encode_batch(header: Data, batch: Batch, truth: Truth | None) -> tuple[Data, Frames]:
+    """Returns a batch's frames and its header as sent, which carries their hashes.
+
+    Args:
+        header: everything about the batch; its hashes are filled in here.
+        batch: the events.
+        truth: their labels; None to leave them out.
+    """
+    # Features travel as little-endian float32, row by row.
+    payload = batch.x.astype(_LITTLE_FLOAT, copy=False).tobytes()
+    present = None if batch.present is None else batch.present.tobytes()
+    labels = None if truth is None else truth.label.tobytes()
+    header = msgspec.structs.replace(
+        header,
+        payload_hash=hash_of(payload),
+        present_hash=None if present is None else hash_of(present),
+        truth_hash=None if labels is None else hash_of(labels),
+    )
+    frames = [encode(header), payload, present, labels]
+    return header, [frame for frame in frames if frame is not None]
 
 
 def decode_batch(
@@ -112,25 +161,46 @@ def decode_batch(
         n_features: d, as the run's schema says.
 
     Raises:
-        MessageError: a frame has the wrong size or its hash differs.
+        MessageError: a frame has the wrong size, its hash differs, or the bits aren't those of
+            the rows.
     """
-    payload = frames[1]
-    expected = 4 * data.n * n_features
-    if len(payload) != expected:
-        raise MessageError(
-            f"batch {data.batch}: expected {expected} bytes for {data.n} events of {n_features} "
-            f"features; got {len(payload)}"
+    n = data.counts.sent
+    rest = iter(frames[1:])
+    payload = _checked(next(rest), data.payload_hash, 4 * n * n_features, data, "events")
+    x = np.frombuffer(payload, dtype=_LITTLE_FLOAT).reshape(n, n_features)
+    present = None
+    if data.present_hash is not None:
+        nbytes = -(-data.counts.generated // 8)
+        bits = _checked(next(rest), data.present_hash, nbytes, data, "bits")
+        present = np.frombuffer(bits, dtype=np.uint8)
+    truth = None
+    if data.truth_hash is not None:
+        labels = _checked(next(rest), data.truth_hash, n, data, "truth labels")
+        truth = Truth(np.frombuffer(labels, dtype=np.uint8))
+    try:
+        batch = Batch(
+            x.astype(np.float32, copy=False),
+            data.first_event,
+            data.end_event,
+            data.run,
+            data.lumisection,
+            present,
         )
-    if hash_of(payload) != data.payload_hash:
-        raise MessageError(f"batch {data.batch}: the events' hash differs: damaged on the way")
-    x = np.frombuffer(payload, dtype=_LITTLE_FLOAT).reshape(data.n, n_features)
-    batch = Batch(x.astype(np.float32, copy=False), data.first_event, data.run, data.lumisection)
-    if data.truth_hash is None:
-        return batch, None
-    labels = frames[2]
-    if len(labels) != data.n or hash_of(labels) != data.truth_hash:
-        raise MessageError(f"batch {data.batch}: the truth frame is damaged")
-    return batch, Truth(np.frombuffer(labels, dtype=np.uint8), data.first_event)
+    except SchemaError as error:
+        raise MessageError(f"batch {data.batch}: {error}") from error
+    return batch, truth
+
+
+def _checked(frame: bytes, expected_hash: bytes, nbytes: int, data: Data, what: str) -> bytes:
+    """Returns a raw frame; raises MessageError unless it has its size and hash."""
+    if len(frame) != nbytes:
+        raise MessageError(
+            f"batch {data.batch}: expected {nbytes} bytes for the {what} of {data.counts}; "
+            f"got {len(frame)}"
+        )
+    if hash_of(frame) != expected_hash:
+        raise MessageError(f"batch {data.batch}: the hash of the {what} differs: damaged")
+    return frame
 
 
 def encode_begin(begin: RunBegan) -> Frames:

@@ -2,26 +2,21 @@
 
 It opens no socket and has no clock: whoever drives it passes ``now`` in seconds of any clock that
 never goes back, delivers what arrives to `receive`, calls `tick` once it has, and sends what it
-finds in `outbox`. The rules are in `streams.protocol`.
+finds in `outbox`. The rules are in `streams.protocol`; where the consumer stands is kept by
+`streams.account`, how much it may be sent by `streams.credit`.
 """
 
 from collections import deque
 
-from streams.codec import (
-    Frames,
-    decode_batch,
-    decode_begin,
-    decode_from_producer,
-    encode,
-    extend_digest,
-)
+from streams.account import Account
+from streams.codec import Frames, decode_batch, decode_begin, decode_from_producer, encode
+from streams.credit import Window
 from streams.errors import MessageError, ProtocolError, RefusedError, SchemaError, TransportError
 from streams.messages import (
     MAX_NAME_LENGTH,
     VERSION,
     Begin,
     Bye,
-    Counts,
     Credit,
     Data,
     EndLumisection,
@@ -35,13 +30,11 @@ from streams.messages import (
     Pong,
     Refusal,
     Welcome,
-    counts_of_gap,
 )
 from streams.protocol import (
-    NO_DIGEST,
-    NO_EPOCH,
     SILENT_HEARTBEATS,
     BatchReceived,
+    EventsLost,
     GapReceived,
     Incoming,
     LumisectionEnded,
@@ -51,12 +44,6 @@ from streams.protocol import (
 )
 from streams.schema import EventSchema
 from streams.settings import WireConfig
-
-BROKEN_DIGEST = b"\xff" * 8
-"""Stands for the digest of a stream of which something was lost; it stays."""
-
-MEAN_OVER_BATCHES = 64
-"""Time constant of the mean batch size, in batches."""
 
 
 class ConsumerEnd:
@@ -101,21 +88,13 @@ class ConsumerEnd:
         self._expect = expect
         self._run: RunBegan | None = None
         self._ended: RunEnded | None = None
-        epoch = bytes.fromhex(resume.epoch) if resume else NO_EPOCH
-        self._epoch = None if epoch == NO_EPOCH else epoch
-        self._next_batch = resume.next_batch if resume else 0
-        self._next_event = resume.next_event if resume else 0
-        self._closed_event = resume.closed_event if resume else 0
-        self._run_counts = resume.run if resume else Counts()
-        self._open_counts = resume.open if resume else Counts()
-        self._digest = bytes.fromhex(resume.digest) if resume else NO_DIGEST
-        self._delivered: deque[int] = deque()
-        self._acknowledged = self._next_batch
+        self._account = Account(resume)
+        self._window = Window(wire)
+        self._acknowledged = self._account.next_batch
         self._end_acknowledged = False
         self._trained = 0
         self._credit_is_due = False
         self._told_up_to = 0
-        self._mean_batch_events = 0.0
         self._last_heard = now
         self._was_heard = False
         self._last_pong = now
@@ -130,36 +109,12 @@ class ConsumerEnd:
     @property
     def position(self) -> Position:
         """Where this consumer stands, everything delivered so far included."""
-        return Position(
-            epoch=(self._epoch or NO_EPOCH).hex(),
-            next_batch=self._next_batch,
-            next_event=self._next_event,
-            closed_event=self._closed_event,
-            run=self._run_counts,
-            open=self._open_counts,
-            digest=self._digest.hex(),
-        )
-
-    @property
-    def window_batches(self) -> int:
-        """Batches that may be unprocessed, at least one.
-
-        As many as hold the events of `wire.window_batches` full ones: where selection cuts the
-        stream into crumbs, more of them are on their way. Never more than `wire.window_nbytes`
-        holds if all of them were full.
-        """
-        if self._run is None:
-            return self._wire.window_batches
-        largest = self._wire.window_nbytes // (
-            self._run.batch_events * self._run.schema.event_nbytes
-        )
-        crumbs = self._run.batch_events / max(1.0, self._mean_batch_events)
-        return max(1, min(largest, int(self._wire.window_batches * crumbs)))
+        return self._account.position
 
     @property
     def _up_to(self) -> int:
         """Number of the first batch for which there is no room."""
-        return self._next_batch + self.window_batches - len(self._delivered)
+        return self._account.next_batch + self._window.n_free
 
     def consumed(self, batch_number: int) -> None:
         """Says that this batch and all before it need no room any more: extends the credit.
@@ -167,10 +122,8 @@ class ConsumerEnd:
         CREDIT goes out once a quarter of the window is free, so that batches keep coming while
         the program works on those that it has.
         """
-        while self._delivered and self._delivered[0] <= batch_number:
-            self._delivered.popleft()
-            self._credit_is_due = True
-        if self._up_to - self._told_up_to >= max(1, self.window_batches // 4):
+        self._credit_is_due |= self._window.consume(batch_number)
+        if self._up_to - self._told_up_to >= max(1, self._window.n_batches // 4):
             self.flush_credit()
 
     def acknowledge(self, position: Position) -> None:
@@ -220,26 +173,26 @@ class ConsumerEnd:
             )
         if self._stuck_since is not None and now - self._stuck_since > limit:
             raise ProtocolError(
-                f"event {self._next_event} could not be delivered in {limit:g} s, though the "
-                f"producer lives ({self.n_malformed} damaged messages)"
+                f"event {self._account.next_event} could not be delivered in {limit:g} s, "
+                f"though the producer lives ({self.n_malformed} damaged messages)"
             )
         is_lost = self._run is None or silent_s > SILENT_HEARTBEATS * self._wire.heartbeat_s
         if is_lost and now - self._last_hello >= self.patience_s:
             self._say_hello(now)
         self.flush_credit()
         pong_is_due = now - self._last_pong >= self._wire.heartbeat_s
-        if pong_is_due and self._run is not None and self._epoch is not None:
+        if pong_is_due and self._run is not None and self._account.epoch is not None:
             self._last_pong = now
-            self._send(Pong(epoch=self._epoch, trained=self._trained))
+            self._send(Pong(epoch=self._account.epoch, trained=self._trained))
 
     def flush_credit(self) -> None:
         """Puts a due CREDIT into the outbox."""
-        if self._credit_is_due and self._run is not None and self._epoch is not None:
+        if self._credit_is_due and self._run is not None and self._account.epoch is not None:
             self._credit_is_due = False
             self._told_up_to = self._up_to
             self._send(
                 Credit(
-                    epoch=self._epoch,
+                    epoch=self._account.epoch,
                     up_to=self._up_to,
                     acknowledged=self._acknowledged,
                     ended=self._end_acknowledged,
@@ -270,7 +223,7 @@ class ConsumerEnd:
             self._hear(now)
             return self._on_introduction(message, frames)
         run = self._run
-        if run is None or message.epoch != self._epoch:
+        if run is None or message.epoch != self._account.epoch:
             return []
         self._hear(now)
         if isinstance(message, Ping):
@@ -303,9 +256,10 @@ class ConsumerEnd:
             text = f"expected protocol {VERSION}; the producer speaks {message.version}"
             self.leave(text, refused=True)
             raise RefusedError(text)
-        if self._epoch is not None and message.epoch != self._epoch:
+        epoch = self._account.epoch
+        if epoch is not None and message.epoch != epoch:
             text = (
-                f"expected epoch {self._epoch.hex()}; the producer at {self._wire.address} now "
+                f"expected epoch {epoch.hex()}; the producer at {self._wire.address} now "
                 f"runs {message.epoch.hex()}: other files, seed or configuration"
             )
             self.leave(text, refused=True)
@@ -320,9 +274,9 @@ class ConsumerEnd:
             except SchemaError as error:
                 self.leave(str(error), refused=True)
                 raise
-        self._epoch = message.epoch
+        self._account.epoch = message.epoch
+        self._window.begin(run)
         self._run = run
-        self._mean_batch_events = float(run.batch_events)
         return [run]
 
     def _on_ping(self, ping: Ping, now: float) -> list[Incoming]:
@@ -330,13 +284,14 @@ class ConsumerEnd:
         self._last_pong = -float("inf")
         if self._ended is not None:
             return []
-        found = self._catch_up(ping.next_batch, ping.next_event, ping.closed_event, now)
-        if ping.ended and self._stands_at(ping.next_batch, ping.next_event, ping.closed_event):
+        there = (ping.next_batch, ping.next_event, ping.closed_event)
+        found = self._catch_up(*there, now)
+        if ping.ended and self._account.here == there:
             self._nack(now)
         return found or []
 
     def _on_data(self, data: Data, frames: Frames, n_features: int, now: float) -> list[Incoming]:
-        if data.first_event < self._next_event:
+        if data.first_event < self._account.next_event:
             self.n_duplicates += 1
             return []
         found = self._catch_up(data.batch, data.first_event, data.closed_event, now)
@@ -349,52 +304,37 @@ class ConsumerEnd:
             self.n_malformed += 1
             self._nack(now)
             return found
-        self._count(Counts(generated=data.n, sent=data.n))
-        if self._digest != BROKEN_DIGEST:
-            self._digest = extend_digest(self._digest, data)
-        self._next_batch += 1
-        self._next_event = batch.end_event
-        self._delivered.append(data.batch)
-        self._mean_batch_events += (data.n - self._mean_batch_events) / MEAN_OVER_BATCHES
-        found.append(BatchReceived(batch, data.batch, truth, data.sent_ns, self.position))
-        return found
+        self._account.take_batch(data)
+        self._window.deliver(data.batch, len(batch))
+        received = BatchReceived(
+            batch, data.batch, data.counts, truth, data.sent_ns, self._account.position
+        )
+        return [*found, received]
 
     def _on_gap(self, gap: Gap, now: float) -> list[Incoming]:
-        if gap.first_event >= gap.end_event:
-            raise MessageError(f"expected a gap with events; got {gap}")
-        if gap.first_event < self._next_event:
+        if gap.first_event < self._account.next_event:
             return []
         found = self._catch_up(gap.next_batch, gap.first_event, gap.closed_event, now)
         if found is None:
             return []
-        self._count(counts_of_gap(gap.reason, gap.end_event - gap.first_event))
-        self._next_event = gap.end_event
-        found.append(
-            GapReceived(gap.first_event, gap.end_event, gap.reason, gap.lumisection, self.position)
+        self._account.take_gap(gap)
+        received = GapReceived(
+            gap.first_event, gap.end_event, gap.counts, gap.lumisection, self._account.position
         )
-        return found
+        return [*found, received]
 
     def _on_end_lumisection(self, end: EndLumisection, now: float) -> list[Incoming]:
-        _check_counts(end.counts, end.end_event - end.first_event)
-        if end.end_event <= self._closed_event:
+        if end.end_event <= self._account.closed_event:
             return []
         if self._is_realtime:
-            # Repeated after an absence; some in between may be gone, their events count as sent.
+            # Repeated after an absence; what came in between may be gone.
             found = self._declare_lost(end.next_batch, end.end_event)
-            absent = max(0, end.first_event - self._closed_event)
-            rest = self._next_event - end.end_event
-            closed = self._run_counts - self._open_counts
-            closed += end.counts + Counts(generated=absent, sent=absent)
-            self._open_counts = Counts(generated=rest, sent=rest)
-            self._run_counts = closed + self._open_counts
         else:
             caught_up = self._catch_up(end.next_batch, end.end_event, end.first_event, now)
             if caught_up is None:
                 return []
             found = caught_up
-            self._run_counts = self._run_counts - self._open_counts + end.counts
-            self._open_counts = Counts()
-        self._closed_event = end.end_event
+        self._account.close(end)
         found.append(
             LumisectionEnded(
                 lumisection=end.lumisection,
@@ -409,13 +349,12 @@ class ConsumerEnd:
         return found
 
     def _on_end_run(self, end: EndRun, now: float) -> list[Incoming]:
-        _check_counts(end.counts, end.end_event)
         found = self._catch_up(end.n_batches, end.end_event, end.end_event, now)
         if found is None:
             return []
-        if self._closed_event != end.end_event:
+        if self._account.closed_event != end.end_event:
             return found
-        is_whole = self._digest != BROKEN_DIGEST
+        account = self._account
         self._ended = RunEnded(
             totals=end.counts,
             condition=end.condition,
@@ -424,7 +363,7 @@ class ConsumerEnd:
             end_event=end.end_event,
             live_ns=end.live_ns,
             dead_ns=end.dead_ns,
-            digest_agrees=self._digest == end.digest if is_whole else None,
+            digest_agrees=account.digest == end.digest if account.is_whole else None,
             position=self.position,
         )
         found.append(self._ended)
@@ -436,9 +375,6 @@ class ConsumerEnd:
     def _is_realtime(self) -> bool:
         return self._run is not None and self._run.mode == "realtime"
 
-    def _stands_at(self, batch: int, event: int, closed: int) -> bool:
-        return (self._next_batch, self._next_event, self._closed_event) == (batch, event, closed)
-
     def _catch_up(self, batch: int, event: int, closed: int, now: float) -> list[Incoming] | None:
         """Compares this consumer's position with the one that a message stands at.
 
@@ -446,43 +382,37 @@ class ConsumerEnd:
             What the program must be told before the message itself; None where the message
             can't be used because something before it is missing, which has been asked for.
         """
-        if self._stands_at(batch, event, closed):
+        account = self._account
+        if account.here == (batch, event, closed):
             self._stuck_since = None
             return []
-        if event < self._next_event or (event == self._next_event and closed < self._closed_event):
+        if (event, closed) < (account.next_event, account.closed_event):
             return None
         if not self._is_realtime:
             self._nack(now)
             return None
-        if closed > self._closed_event:
+        if closed > account.closed_event:
             self._nack(now)
         return self._declare_lost(batch, event)
 
     def _declare_lost(self, next_batch: int, next_event: int) -> list[Incoming]:
         """Gives up the events before next_event, in realtime mode only."""
-        if next_event <= self._next_event:
+        first_event = self._account.next_event
+        if next_event <= first_event:
             return []
-        first, n = self._next_event, next_event - self._next_event
-        self._count(Counts(generated=n, sent=n))
-        self._digest = BROKEN_DIGEST
-        self._next_batch = max(self._next_batch, next_batch)
-        self._next_event = next_event
+        self._account.lose(next_batch, next_event)
         self._credit_is_due = True
-        return [GapReceived(first, next_event, "lost", None, self.position)]
+        return [EventsLost(first_event, next_event, self._account.position)]
 
     def _nack(self, now: float) -> None:
         """Asks for what is missing: once, and again when a heartbeat has brought nothing."""
         if self._stuck_since is None:
             self._stuck_since = now
-        here = (self._next_batch, self._next_event, self._closed_event)
+        here = self._account.here
         is_repeated = here == self._nacked and now - self._last_nack < self._wire.heartbeat_s
-        if self._epoch is not None and not is_repeated:
+        if self._account.epoch is not None and not is_repeated:
             self._last_nack, self._nacked = now, here
-            self._send(Nack(epoch=self._epoch, stand=self.position.stand))
-
-    def _count(self, counts: Counts) -> None:
-        self._run_counts += counts
-        self._open_counts += counts
+            self._send(Nack(epoch=self._account.epoch, stand=self.position.stand))
 
     def _say_hello(self, now: float) -> None:
         self._last_hello = now
@@ -490,9 +420,9 @@ class ConsumerEnd:
             Hello(
                 versions=(VERSION,),
                 name=self._name,
-                epoch=self._epoch,
+                epoch=self._account.epoch,
                 stand=self.position.stand,
-                window_batches=self.window_batches,
+                window_batches=self._window.n_batches,
                 window_nbytes=self._wire.window_nbytes,
                 truth=self._wire.truth,
             )
@@ -500,8 +430,3 @@ class ConsumerEnd:
 
     def _send(self, message: FromConsumer) -> None:
         self.outbox.append([encode(message)])
-
-
-def _check_counts(counts: Counts, n: int) -> None:
-    if counts.generated != n or counts.discrepancy != 0:
-        raise MessageError(f"expected counts of {n} events that add up; got {counts}")

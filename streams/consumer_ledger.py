@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from streams.batch import Batch
 from streams.errors import LedgerError
 from streams.intervals import IntervalSet
 from streams.ledger import Balance
-from streams.messages import Condition, Counts, counts_of_gap
+from streams.messages import Condition, Counts
 from streams.protocol import (
     BatchReceived,
+    EventsLost,
     GapReceived,
     Incoming,
     LumisectionEnded,
@@ -36,15 +38,20 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Tally:
-    """What became of the events of a lumisection that is not settled yet."""
+    """What became of the events of a lumisection that is not settled yet.
 
-    n_received: int = 0
+    Args:
+        seen: the producer's counts of the batches and gaps that came.
+        trained, skipped: what the learner said of the events received.
+    """
+
+    seen: Counts = field(default_factory=Counts)
     trained: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
     @property
     def n_pending(self) -> int:
-        return self.n_received - self.trained - sum(self.skipped.values())
+        return self.seen.sent - self.trained - sum(self.skipped.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +93,7 @@ class ConsumerLedger:
         self._run = 0
         self._mode = ""
         self._rows = Rows()
-        self._received = IntervalSet()
-        self._withheld: dict[str, IntervalSet] = {}
+        self._covered = IntervalSet()
         self._lost = IntervalSet()
         self._pending: dict[int, _Pending] = {}
         self._tallies: dict[int, _Tally] = {}
@@ -123,7 +129,9 @@ class ConsumerLedger:
             case BatchReceived():
                 self._receive(incoming)
             case GapReceived():
-                self._withhold(incoming)
+                self._cover(incoming, incoming.lumisection, incoming.counts)
+            case EventsLost():
+                self._lost.add(incoming.first_event, incoming.end_event)
             case LumisectionEnded():
                 self._close(incoming)
             case RunEnded():
@@ -131,21 +139,15 @@ class ConsumerLedger:
 
     def _receive(self, received: BatchReceived) -> None:
         batch = received.batch
-        if self._received.add(batch.first_event, batch.end_event) != len(batch):
-            raise LedgerError(
-                f"batch {received.batch_number}: some of the events [{batch.first_event}, "
-                f"{batch.end_event}) were received before"
-            )
+        self._cover(batch, batch.lumisection, received.counts)
         self._pending[received.batch_number] = _Pending(len(batch), batch.lumisection)
-        self._tallies.setdefault(batch.lumisection, _Tally()).n_received += len(batch)
         self._n_batches += 1
 
-    def _withhold(self, gap: GapReceived) -> None:
-        if gap.reason == "lost":
-            events = self._lost
-        else:
-            events = self._withheld.setdefault(gap.reason, IntervalSet())
-        events.add(gap.first_event, gap.end_event)
+    def _cover(self, events: Batch | GapReceived, lumisection: int, counts: Counts) -> None:
+        first, end = events.first_event, events.end_event
+        if self._covered.add(first, end) != end - first:
+            raise LedgerError(f"some of the events [{first}, {end}) were told of before")
+        self._tallies.setdefault(lumisection, _Tally()).seen += counts
 
     def _close(self, end: LumisectionEnded) -> None:
         if end.end_event <= self._closed_event:
@@ -220,7 +222,7 @@ class ConsumerLedger:
         row, problems = self._row(lumisection, claim, tally)
         self._rows.add(row)
         self._problems += problems[: KEPT_PROBLEMS - len(self._problems)]
-        for intervals in (self._received, self._lost, *self._withheld.values()):
+        for intervals in (self._covered, self._lost):
             intervals.remove(claim.first_event, claim.end_event)
         del self._claims[lumisection]
         self._tallies.pop(lumisection, None)
@@ -229,16 +231,19 @@ class ConsumerLedger:
         """Compares the producer's account of a lumisection with what was seen of it."""
         first, end, counts = claim.first_event, claim.end_event, claim.counts
         n_lost = self._lost.count(first, end)
-        n_withheld = sum(events.count(first, end) for events in self._withheld.values())
-        lost = min(max(counts.sent - tally.n_received, 0), n_lost)
-        unseen = end - first - tally.n_received - n_withheld - n_lost
+        unseen = counts - tally.seen  # what became of the lost events, if all is well
+        lost = min(max(unseen.sent, 0), n_lost)
         off = [
             (counts.discrepancy, f"the producer's counts do not add up: {counts}"),
             (end - first - counts.generated, f"{end - first} events, but counts {counts}"),
-            (unseen, f"events {self._unseen(first, end)} neither came nor were withheld"),
+            (unseen.generated - n_lost, f"events {self._untold(first, end)} were never told of"),
             (
-                counts.sent - tally.n_received - lost,
-                f"{counts.sent} events sent; {tally.n_received} received, {lost} lost",
+                unseen.sent - lost,
+                f"{counts.sent} events sent; {tally.seen.sent} received, {lost} lost",
+            ),
+            (
+                min(0, *counts_to_dict(unseen).values()),
+                f"counts of batches and gaps {tally.seen}, but of the whole {counts}",
             ),
         ]
         problems = [f"lumisection {lumisection}: {words}" for n, words in off if n]
@@ -257,21 +262,19 @@ class ConsumerLedger:
         )
         return row, problems
 
-    def _unseen(self, first: int, end: int) -> str:
-        known = self._received.union(self._lost)
-        for events in self._withheld.values():
-            known = known.union(events)
+    def _untold(self, first: int, end: int) -> str:
+        known = self._covered.union(self._lost)
         gaps = [f"{a}..{b - 1}" for a, b in known.missing(first, end)]
         return ", ".join(gaps[:5]) + (" and more" if len(gaps) > 5 else "")
 
     def _unclosed(self) -> Counts:
         """Counts of what was seen after the last closed lumisection; lost counts as sent."""
-        first, end = self._closed_event, NO_END
         unclosed = Counts()
-        for reason, events in self._withheld.items():
-            unclosed += counts_of_gap(reason, events.count(first, end))
-        n_sent = self._received.count(first, end) + self._lost.count(first, end)
-        return unclosed + Counts(generated=n_sent, sent=n_sent)
+        for lumisection, tally in self._tallies.items():
+            if lumisection not in self._claims:
+                unclosed += tally.seen
+        n_lost = self._lost.count(self._closed_event, NO_END)
+        return unclosed + Counts(generated=n_lost, sent=n_lost)
 
     def _summary(self) -> tuple[Row, list[str]]:
         """Returns the run's row and its problems, what is still open included."""
@@ -300,7 +303,7 @@ class ConsumerLedger:
         else:
             rest = self._totals - total.counts
         # Whole lumisections can be missing only in realtime mode, after a long absence.
-        sent_unseen = rest.sent - sum(tally.n_received for tally in unclosed)
+        sent_unseen = rest.sent - sum(tally.seen.sent for tally in unclosed)
         lost = min(max(sent_unseen, 0), n_lost)
         off = abs(sent_unseen - lost) + max(0, -min(counts_to_dict(rest).values()))
         if off:
@@ -346,12 +349,12 @@ class ConsumerLedger:
             "run": self._run,
             "mode": self._mode,
             "rows": self._rows.to_dict(),
-            "received": list(self._received),
+            "covered": list(self._covered),
             "lost": list(self._lost),
-            "withheld": {reason: list(events) for reason, events in self._withheld.items()},
             "pending": [[number, b.n, b.lumisection] for number, b in self._pending.items()],
             "tallies": [
-                [n, t.n_received, t.trained, dict(t.skipped)] for n, t in self._tallies.items()
+                [n, counts_to_dict(t.seen), t.trained, dict(t.skipped)]
+                for n, t in self._tallies.items()
             ],
             "claims": [
                 [n, c.first_event, c.end_event, counts_to_dict(c.counts), c.live_ns, c.dead_ns]
@@ -377,16 +380,12 @@ class ConsumerLedger:
             ledger._epoch, ledger._run = document["epoch"], document["run"]
             ledger._mode = document["mode"]
             ledger._rows = Rows.from_dict(document["rows"])
-            ledger._received = IntervalSet(map(tuple, document["received"]))
+            ledger._covered = IntervalSet(map(tuple, document["covered"]))
             ledger._lost = IntervalSet(map(tuple, document["lost"]))
-            ledger._withheld = {
-                reason: IntervalSet(map(tuple, events))
-                for reason, events in document["withheld"].items()
-            }
             ledger._pending = {number: _Pending(n, ls) for number, n, ls in document["pending"]}
             ledger._tallies = {
-                n: _Tally(received, trained, dict(skipped))
-                for n, received, trained, skipped in document["tallies"]
+                n: _Tally(counts_from_dict(seen), trained, dict(skipped))
+                for n, seen, trained, skipped in document["tallies"]
             }
             ledger._claims = {
                 n: _Claim(first, end, counts_from_dict(counts), live_ns, dead_ns)

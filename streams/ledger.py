@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streams.errors import LedgerError
-from streams.messages import Condition, Counts, Reason, counts_of_gap
+from streams.messages import Condition, Counts
 from streams.protocol import Position, counts_to_dict
 from streams.rows import Row, Rows
 
@@ -76,31 +76,23 @@ class ProducerLedger:
         """Event index up to which lumisections are closed."""
         return self._closed_event
 
-    def sent(self, first_event: int, end_event: int) -> None:
-        """Records a batch.
+    def record(self, first_event: int, end_event: int, counts: Counts) -> None:
+        """Records a range of events: a batch where some of them were sent, otherwise a gap.
 
         Raises:
-            LedgerError: the range isn't the next one.
+            LedgerError: the range isn't the next one, or its counts don't add up to it.
         """
-        n = self._advance(first_event, end_event)
-        self._open += Counts(generated=n, sent=n)
-        self.n_batches += 1
-
-    def gap(self, first_event: int, end_event: int, reason: Reason) -> None:
-        """Records events that are not sent.
-
-        Raises:
-            LedgerError: the range isn't the next one.
-        """
-        self._open += counts_of_gap(reason, self._advance(first_event, end_event))
-
-    def _advance(self, first_event: int, end_event: int) -> int:
         if first_event != self.next_event or end_event <= first_event:
             raise LedgerError(
                 f"expected events from {self.next_event} on; got [{first_event}, {end_event})"
             )
+        if not counts.cover(first_event, end_event):
+            raise LedgerError(
+                f"expected counts that add up to events [{first_event}, {end_event}); got {counts}"
+            )
         self.next_event = end_event
-        return end_event - first_event
+        self._open += counts
+        self.n_batches += counts.sent > 0
 
     def close(self, lumisection: int, *, live_ns: int = 0, dead_ns: int = 0) -> Counts:
         """Closes a lumisection at the present position and returns its counts."""

@@ -2,6 +2,7 @@
 
 Each message is one MessagePack header of at most 4 KiB; DATA is followed by its raw frames and
 BOR by a document. Epochs and hashes are raw bytes, event and batch numbers 63-bit integers.
+Ranges of event indices are half-open; whatever covers one says what became of it in `Counts`.
 
 ==========  ==========  ===================================================================
 message     sent by     says
@@ -9,8 +10,8 @@ message     sent by     says
 HELLO       consumer    who I am, where I stand, how much I can hold
 WELCOME     producer    you are accepted; the stream goes on from here
 BOR         producer    begin of run: schema, configuration, sources, seed, mode
-DATA        producer    one batch of events
-GAP         producer    these event indices will not come, for this reason
+DATA        producer    one batch: the events that are sent of a range
+GAP         producer    of this range nothing is sent
 EOLS        producer    end of lumisection, with its counters
 EOR         producer    end of run, with the run's counters, digest and condition
 PING        producer    I live and stand here
@@ -35,9 +36,6 @@ MAX_HEADER_NBYTES = 4096
 MAX_DOCUMENT_NBYTES = 1 << 20
 MAX_NAME_LENGTH = 60
 
-Reason = Literal["busy", "prescale", "bad_input", "not_selected", "operator"]
-"""Why event indices were generated but not sent."""
-
 Condition = Literal["GOOD", "TAINTED", "INCOMPLETE", "INTERRUPTED", "ABORTED"]
 """How a run ended: as planned; with doubtful data; with data missing; stopped on purpose;
 ended by a failure."""
@@ -56,6 +54,15 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
     """What became of the event indices of a range, from the producer's point of view.
 
     generated = sent + not_selected + prescaled + busy + bad + operator, always.
+
+    Args:
+        generated: all of them.
+        sent: those that went out.
+        not_selected: failed the trigger's selection.
+        prescaled: selected, and left out by the prescale.
+        busy: would have been sent, but the consumer had no room (realtime mode only).
+        bad: could not be used.
+        operator: withheld because an operator said so.
     """
 
     generated: Whole = 0
@@ -98,25 +105,23 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
         """Generated minus everything that is accounted for; zero where the counts balance."""
         return self.generated - self.sent - self.withheld
 
+    def dropped(self) -> "Counts":
+        """Returns the counts of the same events where those to be sent found no room.
 
-COUNTED_AS: dict[str, str] = {
-    "busy": "busy",
-    "prescale": "prescaled",
-    "bad_input": "bad",
-    "not_selected": "not_selected",
-    "operator": "operator",
-}
-"""The counter that a gap's reason adds to."""
+        Example:
+            >>> Counts(generated=5, sent=3, bad=2).dropped() == Counts(generated=5, busy=3, bad=2)
+            True
+        """
+        return self + Counts(busy=self.sent) - Counts(sent=self.sent)
 
+    def cover(self, first_event: int, end_event: int) -> bool:
+        """Returns whether they add up to a range of event indices, each counted once.
 
-def counts_of_gap(reason: str, n: int) -> Counts:
-    """Returns the counts of n event indices that are withheld for a reason.
-
-    Example:
-        >>> counts_of_gap("prescale", 3).prescaled
-        3
-    """
-    return Counts(**{"generated": n, COUNTED_AS[reason]: n})
+        Example:
+            >>> Counts(generated=5, sent=3, bad=2).cover(10, 15)
+            True
+        """
+        return self.generated == end_event - first_event and self.discrepancy == 0
 
 
 class Stand(Struct, frozen=True, forbid_unknown_fields=True):
@@ -210,33 +215,40 @@ class Begin(Struct, tag="BOR", frozen=True, forbid_unknown_fields=True):
 
 
 class Data(Struct, tag="DATA", frozen=True, forbid_unknown_fields=True):
-    """One batch: n consecutive events of one lumisection in the frame that follows.
+    """One batch: of the event indices of a range, those that are sent.
+
+    Frames that follow: the features of the events sent; `present`, one bit per event index of
+    the range, where not all were sent; their truth labels, where the consumer wants them.
 
     Args:
         batch: the batch's number in the epoch, from 0.
-        first_event: index of its first event.
+        first_event, end_event: the range; it lies in one lumisection.
         closed_event: event index up to which the producer has closed lumisections.
+        counts: what became of the range; at least one event of it is sent.
         sent_ns: wall-clock time of sending, Unix nanoseconds.
         sent_monotonic_ns: time of sending on the producer's monotonic clock.
-        payload_hash: XXH3-64 of the features' frame.
+        payload_hash: XXH3-64 of the features' frame; `encode_batch` fills in the hashes.
+        present_hash: XXH3-64 of the bits, where they follow.
         truth_hash: XXH3-64 of the truth frame, where one follows.
     """
 
     epoch: EpochBytes
     batch: Whole
     first_event: Whole
+    end_event: Positive
     closed_event: Whole
-    n: Positive
+    counts: Counts
     run: Whole
     lumisection: Positive
     sent_ns: Whole
     sent_monotonic_ns: Whole
-    payload_hash: Hash
+    payload_hash: Hash = bytes(8)
+    present_hash: Hash | None = None
     truth_hash: Hash | None = None
 
 
 class Gap(Struct, tag="GAP", frozen=True, forbid_unknown_fields=True):
-    """Event indices of one lumisection that were generated and are not sent."""
+    """Event indices of one lumisection that were generated, and of which none is sent."""
 
     epoch: EpochBytes
     next_batch: Whole
@@ -244,7 +256,7 @@ class Gap(Struct, tag="GAP", frozen=True, forbid_unknown_fields=True):
     end_event: Positive
     closed_event: Whole
     lumisection: Positive
-    reason: Reason
+    counts: Counts
 
 
 class EndLumisection(Struct, tag="EOLS", frozen=True, forbid_unknown_fields=True):

@@ -14,12 +14,12 @@ from streams.codec import (
     decode_from_consumer,
     decode_from_producer,
     encode,
+    encode_batch,
     encode_begin,
     extend_digest,
-    hash_of,
-    payload_of,
 )
 from streams.errors import MessageError, ProtocolError, RefusedError, TransportError
+from streams.greeting import is_consistent, refusal_of
 from streams.messages import (
     VERSION,
     Bye,
@@ -36,9 +36,7 @@ from streams.messages import (
     Nack,
     Ping,
     Pong,
-    Reason,
     Refusal,
-    RefusalCode,
     Stand,
     Welcome,
 )
@@ -145,52 +143,51 @@ class ProducerEnd:
 
     # --- the stream ------------------------------------------------------------------------
 
-    def batch(self, batch: Batch, truth: Truth | None, sent_ns: int, monotonic_ns: int) -> None:
+    def batch(
+        self, batch: Batch, counts: Counts, truth: Truth | None, sent_ns: int, monotonic_ns: int
+    ) -> None:
         """Sends a batch; credit must have been asked for.
 
         Args:
-            batch: the next events.
+            batch: the events that are sent of the next range.
+            counts: what became of the range.
             truth: their labels; left out unless the consumer wants them.
             sent_ns: wall-clock time, Unix nanoseconds.
             monotonic_ns: the producer's monotonic clock.
 
         Raises:
-            ProtocolError: the batch isn't the next one, or there is no credit.
+            ProtocolError: the batch isn't the next one, its counts don't add up, or there is no
+                credit.
         """
-        self._require_next(batch.first_event)
+        self._require_next(batch.first_event, batch.end_event, counts, n_sent=len(batch))
         consumer = self._consumer
         if consumer is None or self._next_batch >= consumer.up_to:
             raise ProtocolError(f"batch {self._next_batch} has no credit; ask has_credit first")
-        payload = payload_of(batch)
-        labels = truth.label.tobytes() if truth is not None and self.wants_truth else None
         header = Data(
             epoch=self._epoch,
             batch=self._next_batch,
             first_event=batch.first_event,
+            end_event=batch.end_event,
             closed_event=self._closed_event,
-            n=len(batch),
+            counts=counts,
             run=batch.run,
             lumisection=batch.lumisection,
             sent_ns=sent_ns,
             sent_monotonic_ns=monotonic_ns,
-            payload_hash=hash_of(payload),
-            truth_hash=None if labels is None else hash_of(labels),
         )
-        frames = [encode(header), payload]
-        if labels is not None:
-            frames.append(labels)
+        header, frames = encode_batch(header, batch, truth if self.wants_truth else None)
         self.outbox.append((consumer.peer, frames))
         self._digest = extend_digest(self._digest, header)
         self._next_batch += 1
         self._next_event = batch.end_event
 
-    def gap(self, first_event: int, end_event: int, reason: Reason, lumisection: int) -> None:
-        """Says that event indices will not come.
+    def gap(self, first_event: int, end_event: int, counts: Counts, lumisection: int) -> None:
+        """Says that nothing is sent of the next range of event indices.
 
         Raises:
-            ProtocolError: the range isn't next in the stream.
+            ProtocolError: the range isn't next in the stream, or its counts don't add up.
         """
-        self._require_next(first_event)
+        self._require_next(first_event, end_event, counts, n_sent=0)
         if not self._is_muted:
             self._tell(
                 Gap(
@@ -200,7 +197,7 @@ class ProducerEnd:
                     end_event=end_event,
                     closed_event=self._closed_event,
                     lumisection=lumisection,
-                    reason=reason,
+                    counts=counts,
                 )
             )
         self._next_event = end_event
@@ -209,7 +206,7 @@ class ProducerEnd:
         self, lumisection: int, counts: Counts, *, live_ns: int = 0, dead_ns: int = 0
     ) -> None:
         """Closes a lumisection at the present position."""
-        self._require_next(self._next_event)
+        self._require_open()
         message = EndLumisection(
             epoch=self._epoch,
             next_batch=self._next_batch,
@@ -235,7 +232,7 @@ class ProducerEnd:
         text: str = "",
     ) -> None:
         """Ends the run at the present position; a rewind re-opens it."""
-        self._require_next(self._next_event)
+        self._require_open()
         self._end = EndRun(
             epoch=self._epoch,
             n_batches=self._next_batch,
@@ -260,13 +257,23 @@ class ProducerEnd:
         self._end = None
         self.rewind = None
 
-    def _require_next(self, first_event: int) -> None:
+    def _require_open(self) -> None:
         if self.rewind is not None:
             raise ProtocolError(f"the stream must go back to event {self.rewind.next_event} first")
         if self._end is not None:
             raise ProtocolError("the run has ended; nothing can follow")
+
+    def _require_next(
+        self, first_event: int, end_event: int, counts: Counts, *, n_sent: int
+    ) -> None:
+        self._require_open()
         if first_event != self._next_event:
             raise ProtocolError(f"expected event {self._next_event} next; got {first_event}")
+        if not counts.cover(first_event, end_event) or counts.sent != n_sent:
+            raise ProtocolError(
+                f"expected counts of events [{first_event}, {end_event}), {n_sent} of them sent; "
+                f"got {counts}"
+            )
 
     # --- what arrives ----------------------------------------------------------------------
 
@@ -287,7 +294,7 @@ class ProducerEnd:
         consumer = self._consumer
         if consumer is None or consumer.peer != peer:
             if not isinstance(message, Bye) and consumer is None:
-                self._refuse(peer, "greet", "this producer has just started: say HELLO again")
+                self._send(peer, Refusal("greet", "this producer has just started: say HELLO"))
             return
         if not isinstance(message, Bye) and message.epoch != self._epoch:
             return
@@ -314,36 +321,11 @@ class ProducerEnd:
 
     def _greet(self, peer: bytes, hello: Hello, now: float) -> None:
         present = self._consumer
+        refusal = refusal_of(hello, self._begin)
         if present is not None and present.peer != peer and self.is_alive(now):
-            self._refuse(peer, "occupied", f"consumer {present.name!r} is being served")
-            return
-        if VERSION not in hello.versions:
-            self._refuse(
-                peer,
-                "version",
-                f"this producer speaks protocol {VERSION}; the consumer {list(hello.versions)}",
-            )
-            return
-        if hello.epoch is not None and hello.epoch != self._epoch:
-            self._refuse(
-                peer,
-                "epoch",
-                f"the consumer's checkpoint belongs to epoch {hello.epoch.hex()}, this run is "
-                f"{self._begin.epoch}: start the consumer without --resume, or the producer with "
-                "the files, seed and configuration of the earlier run",
-            )
-            return
-        nbytes = self._begin.batch_events * self._begin.schema.event_nbytes
-        if nbytes > hello.window_nbytes:
-            self._refuse(
-                peer,
-                "window",
-                f"a batch has up to {nbytes} bytes, the consumer's window {hello.window_nbytes}: "
-                "lower wire.batch_events or raise wire.window_nbytes",
-            )
-            return
-        if not _is_consistent(hello.stand):
-            self._refuse(peer, "accounts", "the accounts in HELLO do not add up")
+            refusal = Refusal("occupied", f"consumer {present.name!r} is being served")
+        if refusal is not None:
+            self._send(peer, refusal)
             return
         self._consumer = _Consumer(peer, hello.name, hello.truth, now)
         self._consumer.acknowledged = hello.stand.next_batch
@@ -370,7 +352,7 @@ class ProducerEnd:
         there = (stand.next_batch, stand.next_event, stand.closed_event)
         if self._can_go_back():
             if here != there or self.rewind is not None:
-                if _is_consistent(stand):
+                if is_consistent(stand):
                     self.rewind = Position.of(self._epoch, stand)
                 return
         else:
@@ -422,9 +404,6 @@ class ProducerEnd:
         self._consumer = None
         self._alone_since = now
 
-    def _refuse(self, peer: bytes, code: RefusalCode, text: str) -> None:
-        self._send(peer, Refusal(code=code, text=text[:512]))
-
     def _tell(self, message: FromProducer) -> None:
         # While the stream is about to go back, what it would say of its position is outdated.
         if self._consumer is not None and self.rewind is None:
@@ -432,13 +411,3 @@ class ProducerEnd:
 
     def _send(self, peer: bytes, message: FromProducer) -> None:
         self.outbox.append((peer, [encode(message)]))
-
-
-def _is_consistent(stand: Stand) -> bool:
-    """Returns whether a consumer's accounts cover exactly the events before its position."""
-    return (
-        stand.run.generated == stand.next_event
-        and stand.run.discrepancy == 0
-        and stand.open.generated == stand.next_event - stand.closed_event
-        and stand.open.discrepancy == 0
-    )

@@ -2,7 +2,9 @@
 
 **Numbering.** Event indices are the sequence numbers. DATA and GAP together cover every index
 once and in order, so a missing message shows as a jump of the event index; batches are numbered
-as well, because credit is counted in batches.
+as well, because credit is counted in batches. A DATA message covers a range of indices, sends
+some of their events, and counts the others by the reason why they are withheld; where not all
+are sent, one bit per index says which. GAP covers a range of which nothing is sent.
 
 **Credit.** A consumer permits batches below an absolute number; a repeated or lost CREDIT does
 no harm. GAP, EOLS, EOR and PING need no credit: they are small and few.
@@ -179,6 +181,7 @@ class BatchReceived:
     Args:
         batch: the events.
         batch_number: its number, for `consumed` and the ledger.
+        counts: what became of the range that it covers, as the producer says.
         truth: its labels, where they were asked for and exist.
         sent_ns: when it was sent, Unix nanoseconds.
         position: where the consumer stands once it has this batch.
@@ -186,6 +189,7 @@ class BatchReceived:
 
     batch: Batch
     batch_number: int
+    counts: Counts
     truth: Truth | None
     sent_ns: int
     position: Position
@@ -193,20 +197,35 @@ class BatchReceived:
 
 @dataclass(frozen=True, slots=True)
 class GapReceived:
-    """Event indices that will not come.
+    """Event indices of which nothing is sent.
 
     Args:
         first_event, end_event: half-open range of event indices.
-        reason: why the producer did not send them, or "lost" where they were on their way (or,
-            in realtime mode, while nobody listened).
-        lumisection: where they belong; None where that is not known.
+        counts: why, as the producer says.
+        lumisection: where they belong.
         position: where the consumer stands now.
     """
 
     first_event: int
     end_event: int
-    reason: str
-    lumisection: int | None
+    counts: Counts
+    lumisection: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class EventsLost:
+    """Event indices that were on their way, or told of while nobody listened (realtime mode).
+
+    What became of them is told by the next end of a lumisection, as numbers.
+
+    Args:
+        first_event, end_event: half-open range of event indices.
+        position: where the consumer stands now.
+    """
+
+    first_event: int
+    end_event: int
     position: Position
 
 
@@ -250,5 +269,5 @@ class RunEnded:
     position: Position
 
 
-Incoming = RunBegan | BatchReceived | GapReceived | LumisectionEnded | RunEnded
+Incoming = RunBegan | BatchReceived | GapReceived | EventsLost | LumisectionEnded | RunEnded
 """What a consumer's program is told."""

@@ -17,10 +17,12 @@ class WireConfig:
         address: ZeroMQ endpoint; the producer binds it, consumers connect to it.
         mode: "lossless": the producer waits for credit and nothing is dropped. "realtime": its
             clock never waits; without credit a batch is dropped at the source and counted.
-        batch_events: events per message.
+        batch_events: events sent per message, at most. Where only some are selected, a message
+            covers as many more of the stream, up to 64 times.
         max_delay_ms: a paced producer sends an incomplete batch at the latest after this time.
         window_batches: full batches that may be on their way or unprocessed: the consumer's
-            credit. Of smaller batches, as many as hold the same number of events.
+            credit. Of smaller batches, as a paced producer may send them, as many as hold the
+            same number of events.
         window_nbytes: bytes that may be on their way or unprocessed, whatever the batches' sizes;
             the smaller window counts, and no message may be larger.
         heartbeat_s: time between heartbeats; a peer silent for five of them is taken for dead.

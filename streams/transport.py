@@ -16,7 +16,7 @@ import zmq
 from streams.batch import Batch, Truth
 from streams.consumer_end import ConsumerEnd
 from streams.errors import TransportError
-from streams.messages import Condition, Counts, Reason
+from streams.messages import Condition, Counts
 from streams.producer_end import ProducerEnd
 from streams.protocol import SILENT_HEARTBEATS, Incoming, Position, RunBegan
 from streams.schema import EventSchema
@@ -135,18 +135,24 @@ class Sender:
         finally:
             self._flush()
 
-    def send(self, batch: Batch, truth: Truth | None = None) -> None:
+    def send(self, batch: Batch, counts: Counts, truth: Truth | None = None) -> None:
         """Sends the next batch; ask `has_credit` first.
 
+        Args:
+            batch: the events that are sent of a range.
+            counts: what became of the range.
+            truth: their labels; left out unless the consumer wants them.
+
         Raises:
-            ProtocolError: it isn't the next one, or there is no credit.
+            ProtocolError: it isn't the next one, its counts don't add up, or there is no credit.
         """
-        self._end.batch(batch, truth, self._wall_ns(), max(0, round(1e9 * self._clock())))
+        now_ns = max(0, round(1e9 * self._clock()))
+        self._end.batch(batch, counts, truth, self._wall_ns(), now_ns)
         self._flush()
 
-    def gap(self, first_event: int, end_event: int, reason: Reason, lumisection: int) -> None:
-        """Says that a range of events of one lumisection will not come."""
-        self._end.gap(first_event, end_event, reason, lumisection)
+    def gap(self, first_event: int, end_event: int, counts: Counts, lumisection: int) -> None:
+        """Says that nothing is sent of a range of events of one lumisection."""
+        self._end.gap(first_event, end_event, counts, lumisection)
         self._flush()
 
     def end_lumisection(

@@ -118,11 +118,35 @@ def test_what_an_overloaded_consumer_misses_is_counted_as_busy(
     assert produced["live_s"] + produced["dead_s"] == pytest.approx(produced["elapsed_s"], abs=0.01)
 
 
-@pytest.mark.slow
-def test_a_killed_consumer_goes_on_where_its_checkpoint_stands(
+def test_a_sparse_stream_arrives_in_full_batches(
     start: Callable[..., Process], address: str, tmp_path: Path
 ) -> None:
-    settings = {"wire": wire(address), "checkpoint": str(tmp_path / "c.json"), "batch_s": 0.002}
+    settings = {
+        "wire": wire(address, truth=True),
+        "checkpoint": str(tmp_path / "c.json"),
+        "one_in": 20,
+    }
+    producer, consumer = (start(role, **settings) for role in ("produce", "consume"))
+    consumed, produced = consumer.result(), producer.result()
+    assert consumed["is_exact"]
+    assert consumed["is_balanced"]
+    assert consumed["digest_agrees"]
+    assert consumed["generated"] == produced["generated"] == N_EVENTS
+    assert 0 < consumed["sent"] < N_EVENTS / 20
+    assert consumed["n_batches"] <= consumed["sent"] / 256 + 2 * N_EVENTS / 7_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("one_in", [1, 20])
+def test_a_killed_consumer_goes_on_where_its_checkpoint_stands(
+    start: Callable[..., Process], address: str, tmp_path: Path, one_in: int
+) -> None:
+    settings = {
+        "wire": wire(address, batch_events=256 // one_in),
+        "checkpoint": str(tmp_path / "c.json"),
+        "batch_s": 0.002,
+        "one_in": one_in,
+    }
     producer = start("produce", **settings)
     for reached in (10_000, 30_000):
         consumer = start("consume", **settings)

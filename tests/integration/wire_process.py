@@ -43,8 +43,10 @@ class Stop:
         self.requested = True
 
 
-def statuses(n: int) -> np.ndarray:
-    status = np.zeros(n, dtype=np.uint8)
+def statuses(n: int, one_in: int) -> np.ndarray:
+    """Status of each event: one in so many is selected, some of them bad."""
+    status = np.full(n, Status.NOT_SELECTED, dtype=np.uint8)
+    status[::one_in] = Status.GOOD
     status[::97] = Status.BAD_INPUT
     status[5_000:6_000] = Status.NOT_SELECTED
     return status
@@ -57,7 +59,7 @@ def produce(arguments: dict[str, Any]) -> dict[str, Any]:
     stop = Stop()
     signal.signal(signal.SIGTERM, stop)
     report = run_producer(
-        ArraySource(SCHEMA, x, status=statuses(n), label=label),
+        ArraySource(SCHEMA, x, status=statuses(n, arguments.get("one_in", 1)), label=label),
         wire=WireConfig(**arguments["wire"]),
         pacing=PacingConfig(**arguments.get("pacing", {})),
         replay=ReplayConfig(lumisection_events=7_000),
@@ -87,8 +89,8 @@ def consume(arguments: dict[str, Any]) -> dict[str, Any]:
                 if isinstance(incoming, RunEnded):
                     ended = incoming
                 elif isinstance(incoming, BatchReceived):
-                    index = incoming.batch.x[:, 0].astype(np.int64)
-                    assert index[0] == incoming.batch.first_event
+                    index = incoming.batch.event_indices()
+                    assert (incoming.batch.x[:, 0] == index).all()
                     if incoming.truth is not None:
                         assert (incoming.truth.label == (index % 5 == 0)).all()
                     seen[index] += 1
@@ -110,7 +112,7 @@ def consume(arguments: dict[str, Any]) -> dict[str, Any]:
                     receiver.acknowledge(incoming.position)
                     print(json.dumps({"checkpoint": incoming.position.next_event}), flush=True)
         receiver.acknowledge(ended.position)
-    expected = statuses(arguments["n_events"]) == Status.GOOD
+    expected = statuses(arguments["n_events"], arguments.get("one_in", 1)) == Status.GOOD
     return {
         **ledger.document(),
         "is_balanced": ledger.balance().is_balanced,

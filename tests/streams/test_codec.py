@@ -3,6 +3,7 @@
 import contextlib
 import random
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,22 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streams import LHCO, Batch, EventSchema, Feature, MessageError, RunBegan, SourceFile
+from streams import LHCO, Batch, EventSchema, Feature, MessageError, RunBegan, SourceFile, Truth
 from streams.codec import (
     decode_batch,
     decode_begin,
     decode_from_consumer,
     decode_from_producer,
     encode,
+    encode_batch,
     encode_begin,
     extend_digest,
     hash_of,
-    payload_of,
 )
 from streams.messages import (
     MAX_HEADER_NBYTES,
     Begin,
     Bye,
+    Counts,
     Credit,
     Data,
     EndLumisection,
@@ -47,9 +49,28 @@ FROM_CONSUMER = [Hello, Credit, Nack, Pong, Bye]
 
 def strategy(kind: type) -> st.SearchStrategy:
     """Any valid message of a kind, made from its own types and constraints."""
-    return st.fixed_dictionaries(
-        {f.name: of_type(msgspec.inspect.type_info(f.type)) for f in msgspec.structs.fields(kind)}
-    ).map(lambda fields: kind(**fields))
+    fields = {
+        f.name: of_type(msgspec.inspect.type_info(f.type)) for f in msgspec.structs.fields(kind)
+    }
+    made = st.fixed_dictionaries(fields).map(lambda values: kind(**values))
+    if kind in {Data, Gap, EndLumisection, EndRun}:
+        return made.map(with_counts_that_add_up)
+    return made
+
+
+def with_counts_that_add_up(message: Data | Gap | EndLumisection | EndRun) -> FromProducer:
+    first = (
+        0
+        if isinstance(message, EndRun)
+        else min(message.first_event, max(0, message.end_event - 1))
+    )
+    n = message.end_event - first
+    sends = isinstance(message, Data) or (n % 2 == 1 and not isinstance(message, Gap))
+    n_sent = (n + 1) // 2 if sends else 0
+    changes = {"counts": Counts(generated=n, sent=n_sent, bad=n - n_sent)}
+    if not isinstance(message, EndRun):
+        changes["first_event"] = first
+    return msgspec.structs.replace(message, **changes)
 
 
 def of_type(info: msgspec.inspect.Type) -> st.SearchStrategy:
@@ -77,11 +98,13 @@ def of_type(info: msgspec.inspect.Type) -> st.SearchStrategy:
 
 def frames_of(message: FromProducer) -> list[bytes]:
     match message:
-        case Begin() | Data(truth_hash=None):
-            return [encode(message), b""]
+        case Begin():
+            n_raw = 1
         case Data():
-            return [encode(message), b"", b""]
-    return [encode(message)]
+            n_raw = 1 + (message.present_hash is not None) + (message.truth_hash is not None)
+        case _:
+            n_raw = 0
+    return [encode(message)] + n_raw * [b""]
 
 
 @pytest.mark.parametrize("kind", FROM_PRODUCER)
@@ -105,27 +128,30 @@ def test_what_a_consumer_says_arrives(kind: type) -> None:
 
 
 def data_frames(
-    *, n: int = 7, truth: bool = False, schema: EventSchema = LHCO
+    *, n: int = 7, n_range: int | None = None, truth: bool = False
 ) -> tuple[Batch, list[bytes]]:
+    """A batch of n rows, from a range of as many events or more."""
     rng = np.random.default_rng(n)
-    x = rng.normal(size=(n, schema.n_features)).astype(np.float32)
-    batch = Batch(x, 100, 3, 2)
-    payload = payload_of(batch)
-    labels = (rng.random(n) < 0.5).astype(np.uint8).tobytes()
+    n_range = n_range or n
+    x = rng.normal(size=(n, LHCO.n_features)).astype(np.float32)
+    present = None
+    if n_range > n:
+        present = np.packbits(rng.permutation(n_range) < n, bitorder="little")
+    batch = Batch(x, 100, 100 + n_range, 3, 2, present)
     header = Data(
         epoch=bytes(16),
         batch=9,
         first_event=100,
+        end_event=100 + n_range,
         closed_event=50,
-        n=n,
+        counts=Counts(generated=n_range, sent=n, not_selected=n_range - n),
         run=3,
         lumisection=2,
         sent_ns=1,
         sent_monotonic_ns=2,
-        payload_hash=hash_of(payload),
-        truth_hash=hash_of(labels) if truth else None,
     )
-    return batch, [encode(header), payload] + ([labels] if truth else [])
+    labels = Truth((rng.random(n) < 0.5).astype(np.uint8)) if truth else None
+    return batch, encode_batch(header, batch, labels)[1]
 
 
 def header_of(frames: list[bytes]) -> Data:
@@ -134,24 +160,100 @@ def header_of(frames: list[bytes]) -> Data:
     return message
 
 
-@given(st.integers(1, 300), st.booleans())
+@given(st.integers(1, 300), st.integers(0, 3000), st.booleans())
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_a_batch_arrives_bit_by_bit(n: int, truth: bool) -> None:
-    sent, frames = data_frames(n=n, truth=truth)
+def test_a_batch_arrives_bit_by_bit(n: int, n_withheld: int, truth: bool) -> None:
+    sent, frames = data_frames(n=n, n_range=n + n_withheld, truth=truth)
     batch, labels = decode_batch(header_of(frames), frames, 5)
     assert batch.x.tobytes() == sent.x.tobytes()
-    assert (batch.first_event, batch.run, batch.lumisection) == (100, 3, 2)
+    assert (batch.first_event, batch.end_event) == (100, 100 + n + n_withheld)
+    assert (batch.run, batch.lumisection) == (3, 2)
+    assert (batch.event_indices() == sent.event_indices()).all()
+    assert (batch.present is None) == (n_withheld == 0)
     assert (labels is not None) == truth
-    assert labels is None or (labels.label.tobytes(), labels.first_event) == (frames[2], 100)
+    assert labels is None or labels.label.tobytes() == frames[-1]
 
 
 def test_nan_infinity_and_denormals_arrive_as_they_are() -> None:
     x = np.array([[np.nan, np.inf, -np.inf, 1e-45, -0.0]], dtype=np.float32)
-    payload = payload_of(Batch(x, 0, 1, 1))
-    _, frames = data_frames(n=1)
-    header = msgspec.structs.replace(header_of(frames), payload_hash=hash_of(payload))
-    batch, _ = decode_batch(header, [encode(header), payload], 5)
+    header, frames = encode_batch(header_of(data_frames(n=1)[1]), Batch(x, 100, 101, 3, 2), None)
+    batch, _ = decode_batch(header, frames, 5)
     assert batch.x.tobytes() == x.tobytes()
+
+
+def test_the_first_event_is_the_lowest_bit_of_the_first_byte() -> None:
+    header = header_of(data_frames(n=2, n_range=10)[1])
+    x, present = np.zeros((2, 5), np.float32), np.array([0b00000010, 0b01], dtype=np.uint8)
+    header, frames = encode_batch(header, Batch(x, 100, 110, 3, 2, present), None)
+    assert frames[2] == b"\x02\x01"
+    batch, _ = decode_batch(header, frames, 5)
+    assert batch.event_indices().tolist() == [101, 108]
+
+
+def forged(header: Data, frames: list[bytes], **changes: Any) -> tuple[Data, list[bytes]]:
+    """A message whose header fits its frames' hashes, but says something else."""
+    header = msgspec.structs.replace(header, **changes)
+    return header, [encode(header), *frames[1:]]
+
+
+@pytest.mark.parametrize(
+    "bits",
+    [
+        b"\x07\x00",  # three events of two
+        b"\x01\x00",  # one event of two
+        b"\x01\x04",  # behind the end
+        b"\x03",  # too short
+        b"\x03\x00\x00",  # too long
+    ],
+)
+def test_bits_that_are_not_those_of_the_rows_are_refused(bits: bytes) -> None:
+    _, frames = data_frames(n=2, n_range=10)
+    header, frames = forged(
+        header_of(frames), [frames[0], frames[1], bits], present_hash=hash_of(bits)
+    )
+    with pytest.raises(MessageError, match="batch 9: expected"):
+        decode_batch(header, frames, 5)
+
+
+def test_a_batch_without_the_bits_it_needs_is_refused() -> None:
+    _, frames = data_frames(n=2, n_range=10)
+    header, frames = forged(header_of(frames), frames[:2], present_hash=None)
+    with pytest.raises(MessageError, match="expected 10 rows, or bits"):
+        decode_batch(header, frames, 5)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        Counts(10, 2),
+        Counts(9, 2, bad=7),
+        Counts(10, 2, bad=9),
+        Counts(10, 0, bad=10),
+        Counts(10, 10, bad=10),
+    ],
+)
+def test_counts_that_are_not_those_of_the_range_are_refused(counts: Counts) -> None:
+    _, frames = data_frames(n=2, n_range=10)
+    _, frames = forged(header_of(frames), frames, counts=counts)
+    with pytest.raises(MessageError, match="expected"):
+        decode_from_producer(frames)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Gap(bytes(16), 0, 5, 5, 0, 1, Counts()),
+        Gap(bytes(16), 0, 6, 5, 0, 1, Counts()),
+        Gap(bytes(16), 0, 5, 9, 0, 1, Counts(4, 1, bad=3)),
+        Gap(bytes(16), 0, 5, 9, 0, 1, Counts(4, bad=3)),
+        EndLumisection(bytes(16), 1, 1, 0, 10, Counts(10, 9), 3, 4),
+        EndLumisection(bytes(16), 1, 1, 4, 10, Counts(10, 10), 3, 4),
+        EndRun(bytes(16), 1, 10, Counts(9, 9), 0, 0, bytes(8), "GOOD", ""),
+    ],
+)
+def test_what_does_not_add_up_is_refused(message: FromProducer) -> None:
+    with pytest.raises(MessageError, match="expected"):
+        decode_from_producer([encode(message)])
 
 
 def test_a_received_batch_can_not_be_written_to() -> None:
@@ -163,16 +265,16 @@ def test_a_received_batch_can_not_be_written_to() -> None:
 @pytest.mark.parametrize("n_features", [4, 6])
 def test_another_number_of_features_is_refused(n_features: int) -> None:
     _, frames = data_frames()
-    with pytest.raises(MessageError, match="for 7 events of"):
+    with pytest.raises(MessageError, match=r"batch 9: expected .* bytes for the events"):
         decode_batch(header_of(frames), frames, n_features)
 
 
 @given(st.data())
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_flipped_bit_in_a_payload_is_noticed(data: st.DataObject) -> None:
-    _, frames = data_frames(truth=True)
+    _, frames = data_frames(n_range=19, truth=True)
     header = header_of(frames)
-    which = data.draw(st.sampled_from([1, 2]))
+    which = data.draw(st.sampled_from([1, 2, 3]))
     frame = bytearray(frames[which])
     frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     frames[which] = bytes(frame)
@@ -180,11 +282,15 @@ def test_a_flipped_bit_in_a_payload_is_noticed(data: st.DataObject) -> None:
         decode_batch(header, frames, 5)
 
 
-@pytest.mark.parametrize("n_frames", [1, 3, 4])
-def test_a_wrong_number_of_frames_is_refused(n_frames: int) -> None:
-    _, frames = data_frames()
-    with pytest.raises(MessageError, match="expected 2 frames of Data"):
-        decode_from_producer((frames * 2)[:n_frames])
+@pytest.mark.parametrize(
+    ("expected", "n_range", "truth"), [(2, 7, False), (3, 7, True), (3, 9, False), (4, 9, True)]
+)
+def test_a_wrong_number_of_frames_is_refused(expected: int, n_range: int, truth: bool) -> None:
+    _, frames = data_frames(n_range=n_range, truth=truth)
+    assert len(frames) == expected
+    for n_frames in {1, 2, 3, 4, 5} - {expected}:
+        with pytest.raises(MessageError, match=f"expected {expected} frames of Data"):
+            decode_from_producer((frames * 3)[:n_frames])
 
 
 def test_no_frames_are_no_message() -> None:
@@ -240,7 +346,7 @@ def test_any_bytes_give_a_message_or_an_error(frames: list[bytes]) -> None:
 
 def test_thousands_of_mutated_messages_give_a_message_or_an_error() -> None:
     rng = random.Random(20)
-    _, data = data_frames(truth=True)
+    _, data = data_frames(n_range=19, truth=True)
     begin = encode_begin(BEGIN)
     n_refused = 0
     for trial in range(6000):
@@ -320,9 +426,9 @@ def test_a_malformed_document_is_refused(document: bytes) -> None:
     frames = encode_begin(BEGIN)
     header = decode_from_producer(frames)
     assert isinstance(header, Begin)
-    forged = msgspec.structs.replace(header, document_hash=hash_of(document))
+    false = msgspec.structs.replace(header, document_hash=hash_of(document))
     with pytest.raises(MessageError):
-        decode_begin(forged, [encode(forged), document])
+        decode_begin(false, [encode(false), document])
 
 
 def test_a_schema_that_does_not_match_its_fingerprint_is_refused() -> None:
@@ -330,9 +436,9 @@ def test_a_schema_that_does_not_match_its_fingerprint_is_refused() -> None:
     document = frames[1].replace(LHCO.fingerprint().encode(), b"0" * 64)
     header = decode_from_producer(frames)
     assert isinstance(header, Begin)
-    forged = msgspec.structs.replace(header, document_hash=hash_of(document))
+    false = msgspec.structs.replace(header, document_hash=hash_of(document))
     with pytest.raises(MessageError, match="fingerprint"):
-        decode_begin(forged, [encode(forged), document])
+        decode_begin(false, [encode(false), document])
 
 
 def test_the_running_digest_depends_on_every_batch_and_on_their_order() -> None:
@@ -341,3 +447,10 @@ def test_the_running_digest_depends_on_every_batch_and_on_their_order() -> None:
     assert extend_digest(extend_digest(start, first), second) != extend_digest(
         extend_digest(start, second), first
     )
+
+
+def test_the_running_digest_depends_on_which_events_were_sent() -> None:
+    header = header_of(data_frames(n=2, n_range=10)[1])
+    for change in ({"present_hash": bytes(8)}, {"end_event": 111}, {"first_event": 99}):
+        other = msgspec.structs.replace(header, **change)
+        assert extend_digest(bytes(8), header) != extend_digest(bytes(8), other)

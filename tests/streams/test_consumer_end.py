@@ -12,6 +12,7 @@ from streams import (
     BatchReceived,
     Counts,
     EventSchema,
+    EventsLost,
     Feature,
     GapReceived,
     Incoming,
@@ -25,7 +26,7 @@ from streams import (
     TransportError,
     WireConfig,
 )
-from streams.codec import decode_from_consumer, encode, encode_begin, hash_of, payload_of
+from streams.codec import decode_from_consumer, encode, encode_batch, encode_begin
 from streams.consumer_end import ConsumerEnd
 from streams.messages import (
     VERSION,
@@ -75,10 +76,16 @@ def said(end: ConsumerEnd) -> list[FromConsumer]:
     return messages
 
 
-def data(number: int, first: int, n: int = 10, closed: int = 0) -> list[bytes]:
-    payload = payload_of(Batch(np.full((n, 5), first, dtype=np.float32), first, 1, 1))
-    header = Data(EPOCH, number, first, closed, n, 1, 1, 5, 6, hash_of(payload))
-    return [encode(header), payload]
+def data(
+    number: int, first: int, n: int = 10, closed: int = 0, present: int | None = None
+) -> list[bytes]:
+    """A batch of n events, or of those whose bits are set."""
+    n_sent = n if present is None else present.bit_count()
+    bits = None if present is None else np.array([present], dtype=np.uint8)
+    x = np.full((n_sent, 5), first, dtype=np.float32)
+    counts = Counts(generated=n, sent=n_sent, not_selected=n - n_sent)
+    header = Data(EPOCH, number, first, first + n, closed, counts, 1, 1, 5, 6)
+    return encode_batch(header, Batch(x, first, first + n, 1, 1, bits), None)[1]
 
 
 def test_the_first_word_is_hello() -> None:
@@ -123,27 +130,14 @@ def test_credit_is_extended_by_what_was_consumed() -> None:
     assert said(end) == [Credit(EPOCH, 6, 0, False)]
 
 
-def test_the_window_in_bytes_may_be_the_smaller_one() -> None:
-    end = fresh(wire=replace(WIRE, window_nbytes=450))
-    hear(end, Welcome(VERSION, EPOCH, 0, 0))
-    end.receive(encode_begin(BEGIN), 0.0)
-    assert end.window_batches == 2
-
-
-def test_more_batches_may_be_on_their_way_where_they_are_small() -> None:
+def test_a_sparse_batch_moves_the_position_by_its_range() -> None:
     end = made()
-    for number in range(500):
-        end.receive(data(number, number, n=1), 0.0)
-    assert 35 <= end.window_batches <= 40
-
-
-def test_small_batches_never_open_the_window_in_bytes() -> None:
-    end = fresh(wire=replace(WIRE, window_nbytes=1000))
-    hear(end, Welcome(VERSION, EPOCH, 0, 0))
-    end.receive(encode_begin(BEGIN), 0.0)
-    for number in range(500):
-        end.receive(data(number, number, n=1), 0.0)
-    assert end.window_batches == 5
+    [received] = end.receive(data(0, 0, n=7, present=0b1000010), 0.0)
+    assert isinstance(received, BatchReceived)
+    assert received.batch.event_indices().tolist() == [1, 6]
+    assert received.counts == Counts(generated=7, sent=2, not_selected=5)
+    assert received.position.next_event == 7
+    assert received.position.run == received.counts
 
 
 def test_batches_arrive_in_order_with_their_position() -> None:
@@ -179,8 +173,8 @@ def test_a_jump_is_asked_for_once_per_heartbeat() -> None:
 def test_a_jump_in_realtime_mode_is_declared_lost() -> None:
     end = made(mode="realtime")
     lost, received = end.receive(data(3, 30), 0.0)
-    assert isinstance(lost, GapReceived)
-    assert (lost.first_event, lost.end_event, lost.reason) == (0, 30, "lost")
+    assert isinstance(lost, EventsLost)
+    assert (lost.first_event, lost.end_event) == (0, 30)
     assert isinstance(received, BatchReceived)
     assert received.batch_number == 3
     end.flush_credit()
@@ -216,19 +210,13 @@ def test_a_heartbeat_is_answered_with_progress_and_credit() -> None:
     assert said(end) == [Credit(EPOCH, 4, 0, False), Pong(EPOCH, 77)]
 
 
-def test_a_gap_is_passed_on_with_its_reason() -> None:
+def test_a_gap_is_passed_on_with_its_counts() -> None:
     end = made()
-    [gap] = hear(end, Gap(EPOCH, 0, 0, 7, 0, 1, "not_selected"))
+    counts = Counts(generated=7, not_selected=4, bad=3)
+    [gap] = hear(end, Gap(EPOCH, 0, 0, 7, 0, 1, counts))
     assert isinstance(gap, GapReceived)
-    assert (gap.first_event, gap.end_event, gap.reason) == (0, 7, "not_selected")
-    assert gap.position.run == Counts(generated=7, not_selected=7)
-
-
-@pytest.mark.parametrize("first", [5, 6])
-def test_a_gap_without_events_is_malformed(first: int) -> None:
-    end = made()
-    assert hear(end, Gap(EPOCH, 0, first, 5, 0, 1, "busy")) == []
-    assert end.n_malformed == 1
+    assert (gap.first_event, gap.end_event, gap.counts) == (0, 7, counts)
+    assert gap.position.run == counts
 
 
 def test_a_lumisection_is_closed_once() -> None:

@@ -73,8 +73,11 @@ def made(*, mode: str = "lossless", credit: int = 10, hello: Hello = HELLO) -> P
 
 def send(end: ProducerEnd, n: int = 10) -> None:
     x = np.zeros((n, 5), dtype=np.float32)
-    batch = Batch(x, end.next_event, 1, 1)
-    end.batch(batch, Truth(np.zeros(n, dtype=np.uint8), batch.first_event), 11, 22)
+    batch = Batch(x, end.next_event, end.next_event + n, 1, 1)
+    end.batch(batch, Counts(n, n), Truth(np.zeros(n, dtype=np.uint8)), 11, 22)
+
+
+BUSY = Counts(generated=3, busy=3)
 
 
 def test_a_consumer_is_welcomed_and_told_of_the_run() -> None:
@@ -104,7 +107,7 @@ def test_credit_is_absolute_and_never_shrinks() -> None:
 def test_batches_are_numbered_and_stand_where_they_belong() -> None:
     end = made()
     send(end)
-    end.gap(10, 13, "bad_input", 1)
+    end.gap(10, 13, Counts(generated=3, bad=3), 1)
     send(end)
     first, gap, second = said(end)
     assert isinstance(first, Data)
@@ -112,6 +115,30 @@ def test_batches_are_numbered_and_stand_where_they_belong() -> None:
     assert isinstance(second, Data)
     assert [(d.batch, d.first_event) for d in (first, second)] == [(0, 0), (1, 13)]
     assert (gap.first_event, gap.end_event, gap.next_batch) == (10, 13, 1)
+
+
+@pytest.mark.parametrize("counts", [Counts(3, 1, bad=2), Counts(2, busy=2), Counts(3, busy=2)])
+def test_a_gap_whose_counts_are_others_is_refused(counts: Counts) -> None:
+    with pytest.raises(ProtocolError, match=r"expected counts of events \[0, 3\), 0 of them sent"):
+        made().gap(0, 3, counts, 1)
+
+
+@pytest.mark.parametrize("counts", [Counts(5, 3, bad=2), Counts(4, 4), Counts(5, 2, bad=2)])
+def test_a_batch_whose_counts_are_others_is_refused(counts: Counts) -> None:
+    x, present = np.zeros((2, 5), dtype=np.float32), np.array([0b10010], dtype=np.uint8)
+    with pytest.raises(ProtocolError, match=r"expected counts of events \[0, 5\), 2 of them sent"):
+        made().batch(Batch(x, 0, 5, 1, 1, present), counts, None, 0, 0)
+
+
+def test_a_sparse_batch_covers_its_range() -> None:
+    end = made()
+    x, present = np.zeros((2, 5), dtype=np.float32), np.array([0b10010], dtype=np.uint8)
+    end.batch(Batch(x, 0, 5, 1, 1, present), Counts(5, 2, not_selected=3), None, 0, 0)
+    [data] = said(end)
+    assert isinstance(data, Data)
+    assert (data.first_event, data.end_event, data.counts.not_selected) == (0, 5, 3)
+    assert data.present_hash is not None
+    assert end.next_event == 5
 
 
 @pytest.mark.parametrize("wanted", [True, False])
@@ -125,7 +152,7 @@ def test_truth_is_sent_only_to_whom_asks(wanted: bool) -> None:
 
 def test_a_batch_out_of_order_is_refused() -> None:
     with pytest.raises(ProtocolError, match="expected event 0 next; got 5"):
-        made().gap(5, 8, "busy", 1)
+        made().gap(5, 8, BUSY, 1)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +208,7 @@ def test_a_lossless_stream_goes_back_to_where_the_consumer_stands(kind: str) -> 
     assert (end.rewind.next_batch, end.rewind.next_event) == (1, 10)
     assert not end.has_credit(0.0)
     with pytest.raises(ProtocolError, match="must go back to event 10"):
-        end.gap(30, 31, "busy", 1)
+        end.gap(30, 33, BUSY, 1)
     end.rewound()
     assert end.next_event == 10
 
@@ -221,8 +248,8 @@ def test_nothing_piles_up_for_a_silent_consumer() -> None:
     end = made(mode="realtime")
     end.tick(5.5)
     said(end)
-    end.gap(0, 10, "busy", 1)
-    end.end_lumisection(1, Counts(generated=10, busy=10))
+    end.gap(0, 3, BUSY, 1)
+    end.end_lumisection(1, BUSY)
     assert said(end) == []
 
 
@@ -258,7 +285,7 @@ def test_nothing_follows_the_end_of_the_run() -> None:
     end = made()
     end.end_run("GOOD", Counts())
     with pytest.raises(ProtocolError, match="the run has ended"):
-        end.gap(0, 1, "busy", 1)
+        end.gap(0, 3, BUSY, 1)
 
 
 def test_a_consumer_that_leaves_early_is_waited_for() -> None:

@@ -1,6 +1,7 @@
 """Both ends against each other, with a network that loses, repeats, reorders and damages."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from streams import (
     Batch,
     BatchReceived,
     ConsumerLedger,
+    Counts,
     EventSchema,
     Feature,
     Position,
@@ -33,20 +35,25 @@ BEGIN = RunBegan("0f" * 16, 7, SCHEMA, "lossless", batch_events=BATCH, n_events=
 PEER = b"learner"
 
 
-def is_bad(event: int) -> bool:
-    return event % 11 in {5, 6}
+def is_dense(event: int) -> bool:
+    """Whether an event of the dense stream is good."""
+    return event % 11 not in {5, 6}
 
 
-def rows(first: int, end: int) -> np.ndarray:
-    index = np.arange(first, end, dtype=np.float32)
-    return np.stack([index, np.zeros_like(index)], axis=1)
+def is_sparse(event: int) -> bool:
+    """Whether an event of the sparse stream is good: one in five, and a long stretch of none."""
+    return event % 5 == 3 and not 14 <= event < 40
+
+
+LARGEST_RANGE = 9
 
 
 class Producer:
     """A producer's loop in miniature: every event index is a pure function of itself."""
 
-    def __init__(self, mode: str, now: float) -> None:
+    def __init__(self, mode: str, is_good: Callable[[int], bool], now: float) -> None:
         self.mode = mode
+        self.is_good = is_good
         self.end = ProducerEnd(replace(WIRE, mode=mode), replace(BEGIN, mode=mode), now)
         self.ledger = ProducerLedger()
         self.has_ended = False
@@ -74,17 +81,24 @@ class Producer:
 
     def _send_events(self, first: int, now: float) -> None:
         lumisection = first // LUMISECTION + 1
-        cell = min((first // BATCH + 1) * BATCH, lumisection * LUMISECTION, N_EVENTS)
-        end = next((e for e in range(first, cell) if is_bad(e) != is_bad(first)), cell)
-        if is_bad(first):
-            self.end.gap(first, end, "bad_input", lumisection)
-            self.ledger.gap(first, end, "bad_input")
+        reach = min(first + LARGEST_RANGE, lumisection * LUMISECTION, N_EVENTS)
+        good = [e for e in range(first, reach) if self.is_good(e)][:BATCH]
+        end = good[-1] + 1 if len(good) == BATCH else reach
+        n, n_good = end - first, len(good)
+        counts = Counts(generated=n, sent=n_good, not_selected=n - n_good)
+        if not good:
+            self.end.gap(first, end, counts, lumisection)
         elif self.end.has_credit(now):
-            self.end.batch(Batch(rows(first, end), first, 7, lumisection), None, 0, 0)
-            self.ledger.sent(first, end)
+            x = np.stack([good, np.zeros(n_good)], axis=1).astype(np.float32)
+            bits = np.isin(np.arange(first, end), good)
+            present = np.packbits(bits, bitorder="little") if n_good < n else None
+            self.end.batch(Batch(x, first, end, 7, lumisection, present), counts, None, 0, 0)
         elif self.mode == "realtime":
-            self.end.gap(first, end, "busy", lumisection)
-            self.ledger.gap(first, end, "busy")
+            counts = counts.dropped()
+            self.end.gap(first, end, counts, lumisection)
+        else:
+            return
+        self.ledger.record(first, end, counts)
 
 
 class Consumer:
@@ -111,7 +125,9 @@ class Consumer:
 
     def train(self) -> None:
         for received in self.unread:
-            self.seen += [int(e) for e in received.batch.x[:, 0]]
+            events = received.batch.event_indices().tolist()
+            assert received.batch.x[:, 0].tolist() == events
+            self.seen += events
             self.end.consumed(received.batch_number)
             self.ledger.account([received.batch_number], trained=len(received.batch))
         self.unread.clear()
@@ -131,11 +147,12 @@ class Wire(RuleBasedStateMachine):
     """Two ends and a network that does its worst; in the end it behaves, and all must be well."""
 
     mode = "lossless"
+    is_good = staticmethod(is_dense)
 
     @initialize()
     def start(self) -> None:
         self.now = 0.0
-        self.producer = Producer(self.mode, self.now)
+        self.producer = Producer(self.mode, self.is_good, self.now)
         self.consumer = Consumer(self.mode, None, self.now)
         self.saved: str | None = None
         self.to_consumer: list[list[bytes]] = []
@@ -185,12 +202,13 @@ class Wire(RuleBasedStateMachine):
             case "late":
                 self.deliver(queue, index)
             case "damage":
-                frame = bytearray(queue[index][-1])
-                frame[data.draw(st.integers(0, len(frame) - 1))] ^= 1 << data.draw(
-                    st.integers(0, 7)
-                )
-                if queue is self.to_consumer and len(queue[index]) > 1:
-                    queue[index] = [*queue[index][:-1], bytes(frame)]
+                raw = range(1, len(queue[index]))
+                if raw and queue is self.to_consumer:
+                    which = data.draw(st.sampled_from(raw))
+                    frames = [bytearray(frame) for frame in queue[index]]
+                    at = data.draw(st.integers(0, len(frames[which]) - 1))
+                    frames[which][at] ^= 1 << data.draw(st.integers(0, 7))
+                    queue[index] = [bytes(frame) for frame in frames]
 
     @rule()
     def train(self) -> None:
@@ -242,9 +260,10 @@ class Wire(RuleBasedStateMachine):
         self.check()
 
     def check(self) -> None:
-        assert self.consumer.seen == [e for e in range(N_EVENTS) if not is_bad(e)]
+        assert self.consumer.seen == [e for e in range(N_EVENTS) if self.is_good(e)]
         document = self.consumer.ledger.document()
         assert document["sent"] == document["trained"] == len(self.consumer.seen)
+        assert document["not_selected"] == N_EVENTS - document["sent"]
         assert self.producer.ledger.balance().is_balanced
 
 
@@ -253,7 +272,7 @@ class LosslessWire(Wire):
 
     @rule()
     def kill_producer(self) -> None:
-        self.producer = Producer(self.mode, self.now)
+        self.producer = Producer(self.mode, self.is_good, self.now)
         self.collect()
 
 
@@ -266,6 +285,9 @@ class RealtimeWire(Wire):
         document = self.consumer.ledger.document()
         assert document["trained"] == len(self.consumer.seen)
         assert document["sent"] == document["trained"] + document["lost"]
+        n_good = sum(map(self.is_good, range(N_EVENTS)))
+        assert document["sent"] + document["busy"] == n_good
+        assert document["not_selected"] == N_EVENTS - n_good
         assert self.producer.ledger.balance().is_balanced
 
 
@@ -279,6 +301,24 @@ TestLosslessWire = LosslessWire.TestCase
 TestLosslessWire.settings = CHAOS
 TestRealtimeWire = RealtimeWire.TestCase
 TestRealtimeWire.settings = CHAOS
+
+
+class SparseLosslessWire(LosslessWire):
+    """The same where most events are not selected."""
+
+    is_good = staticmethod(is_sparse)
+
+
+class SparseRealtimeWire(RealtimeWire):
+    """The same where most events are not selected."""
+
+    is_good = staticmethod(is_sparse)
+
+
+TestSparseLosslessWire = SparseLosslessWire.TestCase
+TestSparseLosslessWire.settings = CHAOS
+TestSparseRealtimeWire = SparseRealtimeWire.TestCase
+TestSparseRealtimeWire.settings = CHAOS
 
 
 def test_a_position_survives_json() -> None:

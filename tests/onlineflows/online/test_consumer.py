@@ -77,7 +77,10 @@ class Rig:
         events = rng.uniform(0.1, 0.9, (N, 2)).astype(np.float32) if x is None else x
         here = Position(EPOCH, number + 1, first + N)
         self.consumer.handle(
-            BatchReceived(Batch(events, first, 1, 1), number, None, 0, here), self.wire
+            BatchReceived(
+                Batch(events, first, first + N, 1, 1), number, Counts(N, N), None, 0, here
+            ),
+            self.wire,
         )
 
     def end(self) -> dict:
