@@ -49,13 +49,18 @@ class EngineOptions(ctypes.Structure):
 
 
 def library_path() -> Path:
-    """Returns where the library is expected: ONLINEFLOWS_ENGINE, or beside this module."""
+    """Returns where the library is expected: ONLINEFLOWS_ENGINE, or in this package.
+
+    An editable install gives the package two folders: this one, and one with what was built.
+    """
     named = os.environ.get("ONLINEFLOWS_ENGINE")
     if named:
         return Path(named)
     suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
     prefix = "" if sys.platform == "win32" else "lib"
-    return Path(__file__).with_name(f"{prefix}onlineflows_engine.{suffix}")
+    name = f"{prefix}onlineflows_engine.{suffix}"
+    places = [Path(folder) / name for folder in sys.modules[__package__].__path__]
+    return next((place for place in places if place.exists()), Path(__file__).with_name(name))
 
 
 @functools.cache

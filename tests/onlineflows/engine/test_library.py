@@ -40,3 +40,11 @@ def test_a_file_that_is_no_library_is_no_engine(tmp_path):
 def test_the_library_can_be_named(monkeypatch, tmp_path):
     monkeypatch.setenv("ONLINEFLOWS_ENGINE", str(tmp_path / "other.so"))
     assert library_path() == tmp_path / "other.so"
+
+
+def test_a_library_in_any_folder_of_the_package_is_found(tmp_path, monkeypatch):
+    name = library_path().name
+    (tmp_path / name).touch()
+    monkeypatch.delenv("ONLINEFLOWS_ENGINE", raising=False)
+    monkeypatch.setattr("onlineflows.engine.__path__", ["/nowhere", str(tmp_path)])
+    assert library_path() == tmp_path / name
