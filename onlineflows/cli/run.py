@@ -25,9 +25,7 @@ def run(config: Config, output: Output, *, start: Start) -> int:
     RunDirectory(config.run.path).check(start)
     ours, theirs = multiprocessing.Pipe()
     # A fresh interpreter, and a target whose module leaves torch alone.
-    producers = dataclasses.replace(
-        config, wire=dataclasses.replace(config.wire, address=ANY_PORT)
-    )
+    producers = dataclasses.replace(config, wire=dataclasses.replace(config.wire, address=ANY_PORT))
     producer = multiprocessing.get_context("spawn").Process(
         target=replay_for, args=(producers, output, theirs), name="producer"
     )

@@ -81,8 +81,7 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
             continue
         return _decode(path, content), tuple(damaged)
     raise CheckpointError(
-        f"{folder}: expected a checkpoint to resume from; got "
-        + ("; ".join(damaged) or nothing)
+        f"{folder}: expected a checkpoint to resume from; got " + ("; ".join(damaged) or nothing)
     )
 
 
