@@ -13,13 +13,13 @@ class StandinConfig:
     """The built-in stand-in for LHCO: a closed-form density (see `replay.sources.standin`).
 
     Args:
-        n_events: events in the stream; None for an endless one.
+        n_events: events in the stream; 0 for an endless one.
         signal_fraction: probability that an event is signal.
         seed: generator seed; the same seed gives the same events.
     """
 
     type: Literal["standin"] = "standin"
-    n_events: int | None = 1_000_000
+    n_events: int = 1_000_000
     signal_fraction: float = 0.01
     seed: int = 1
 

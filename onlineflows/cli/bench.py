@@ -94,7 +94,7 @@ def standin() -> Truth:
     density = StandinDensity()
 
     def reader(seed: int) -> Callable[[int], Events]:
-        config = StandinConfig(n_events=None, signal_fraction=SIGNAL_FRACTION, seed=seed)
+        config = StandinConfig(n_events=0, signal_fraction=SIGNAL_FRACTION, seed=seed)
         source = StandinSource(config)
         return lambda n: source.read(n).x
 

@@ -110,7 +110,7 @@ def _seed(config: Config) -> int:
 
 
 def _n_events(config: Config) -> int | None:
-    return config.source.n_events if isinstance(config.source, StandinConfig) else None
+    return (config.source.n_events or None) if isinstance(config.source, StandinConfig) else None
 
 
 def _text(report: ProducerReport) -> str:

@@ -189,7 +189,7 @@ class StandinSource:
     @property
     def n_events(self) -> int | None:
         """How many events the stream has; None when it doesn't end."""
-        return self._config.n_events
+        return self._config.n_events or None
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -255,8 +255,11 @@ def _check(config: StandinConfig) -> None:
         raise InputError(
             f"source.signal_fraction: expected a number from 0 to 1; got {config.signal_fraction}"
         )
-    if config.n_events is not None and config.n_events < 1:
-        raise InputError(f"source.n_events: expected at least 1; got {config.n_events}")
+    if config.n_events < 0:
+        raise InputError(
+            f"source.n_events: expected at least 1, or 0 for an endless stream; got "
+            f"{config.n_events}"
+        )
     if config.seed < 0:
         raise InputError(f"source.seed: expected a seed of at least 0; got {config.seed}")
 

@@ -213,7 +213,7 @@ def quality(n_events: int, device: str) -> dict[str, float]:
     from replay.sources.standin import StandinSource
 
     n_test, batch = 100_000, 512
-    source = StandinSource(StandinConfig(n_events=None, seed=7))
+    source = StandinSource(StandinConfig(n_events=0, seed=7))
     x = np.concatenate([source.read(10_000).x for _ in range((n_events + n_test) // 10_000)])
     z = Preprocessing.fit(source.schema, x[:20_000], knots=33).forward(x)[0].astype(np.float32)
     train, test = z[:-n_test], torch.from_numpy(z[-n_test:])

@@ -261,7 +261,7 @@ def test_samples_have_the_mixtures_correlations(density, kind):
 def test_the_streams_joint_density_is_that_of_log_prob(density):
     """E_p[q / p] = 1 for any density q: the events are weighted to a normal distribution in u
     that lies within them. 5 standard errors, false alarms 6e-7."""
-    source = StandinSource(StandinConfig(n_events=None, signal_fraction=0.3, seed=9))
+    source = StandinSource(StandinConfig(n_events=0, signal_fraction=0.3, seed=9))
     x = source.read(100_000).x.astype(np.float64)
     u = to_unbounded(x)
     centre, covariance = np.median(u, axis=0), np.diag(0.3 * u.var(axis=0))
@@ -328,7 +328,7 @@ def test_reads_go_on_where_the_last_one_stopped():
 
 
 def test_an_endless_stream_can_be_entered_anywhere():
-    source = StandinSource(StandinConfig(n_events=None))
+    source = StandinSource(StandinConfig(n_events=0))
     source.seek(10**12 + 1)
     events = source.read(3)
     assert events.first_event == 10**12 + 1
@@ -369,7 +369,7 @@ def test_the_labels_belong_to_their_events(density):
     [
         (StandinConfig(signal_fraction=1.5), "signal_fraction"),
         (StandinConfig(signal_fraction=float("nan")), "signal_fraction"),
-        (StandinConfig(n_events=0), "n_events"),
+        (StandinConfig(n_events=-1), "n_events"),
         (StandinConfig(seed=-1), "seed"),
     ],
 )
