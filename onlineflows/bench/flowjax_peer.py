@@ -58,8 +58,7 @@ def _step(flow: Any, x: jax.Array, context: jax.Array | None) -> Callable[[], ob
     optimiser = optax.adam(LEARNING_RATE)
     state = optimiser.init(parameters)
 
-    @eqx.filter_jit
-    def step(parameters: Any, state: Any) -> tuple[Any, Any, jax.Array]:
+    def advance(parameters: Any, state: Any) -> tuple[Any, Any, jax.Array]:
         def loss(parameters: Any) -> jax.Array:
             whole = paramax.unwrap(eqx.combine(parameters, static))
             mean: jax.Array = -whole.log_prob(x, context).mean()
@@ -68,6 +67,8 @@ def _step(flow: Any, x: jax.Array, context: jax.Array | None) -> Callable[[], ob
         value, gradient = eqx.filter_value_and_grad(loss)(parameters)
         updates, state = optimiser.update(gradient, state, parameters)
         return eqx.apply_updates(parameters, updates), state, value
+
+    step = eqx.filter_jit(advance)
 
     def call() -> None:
         nonlocal parameters, state
