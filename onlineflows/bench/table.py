@@ -6,6 +6,9 @@ from typing import Any
 
 from onlineflows.bench.rows import NOT_INSTALLED
 
+NOISY = 0.1
+"""Spread over median above which a rate is marked."""
+
 Document = Mapping[str, Any]
 Cells = tuple[str, ...]
 
@@ -85,7 +88,7 @@ def _speed(rows: list[Document]) -> tuple[Cells, list[Cells]]:
     header += tuple(f"{n}: × best peer" for _, n in fast) + tuple(f"{n}: of floor" for _, n in fast)
     lines = []
     for (flow, batch), group in groups.items():
-        rates = [" / ".join(number(r["events_per_s"]) for r in _of(group, k)) for k in kinds]
+        rates = [" / ".join(_marked(r) for r in _of(group, k)) for k in kinds]
         best = [max(_of(group, k), key=lambda r: r["events_per_s"]) for k, _ in fast]
         lines.append(
             (
@@ -235,7 +238,13 @@ def _of(rows: list[Document], kind: tuple[str, str]) -> list[Document]:
 def _peer(peer: Mapping[str, Any] | str) -> str:
     if isinstance(peer, str):
         return peer
-    return number(peer["events_per_s"])
+    return _marked(peer)
+
+
+def _marked(measured: Mapping[str, Any]) -> str:
+    """A rate, with a mark where the rounds differed much."""
+    rate = measured["events_per_s"]
+    return ("~" if measured["spread"] > NOISY * rate else "") + number(rate)
 
 
 def _short(dtype: str) -> str:
