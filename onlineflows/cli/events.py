@@ -83,8 +83,22 @@ def open_events(data: Path, schema: EventSchema, overrides: Sequence[str] = ()) 
         source = open_source(LhcoFeaturesConfig(type="lhco_features", paths=(str(data),)))
     else:
         source = open_table(data, schema)
+    return required(source, schema, where=str(data))
+
+
+def required(source: Source, schema: EventSchema, *, where: str) -> Source:
+    """Returns a source whose events are of a schema; closes it where they aren't.
+
+    Args:
+        source: newly opened.
+        schema: what the events must be.
+        where: what the source is, for the message.
+
+    Raises:
+        SchemaError: the events are others than expected.
+    """
     try:
-        schema.require_equal(source.schema, where=str(data))
+        schema.require_equal(source.schema, where=where)
     except SchemaError:
         source.close()
         raise

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.events import collected, configured, open_events
+from onlineflows.cli.events import collected, configured, open_events, required
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.inspect import facts, history_of
 from onlineflows.cli.output import Output
@@ -33,10 +33,9 @@ from onlineflows.offline.report import (
 from onlineflows.offline.validate import Inputs, compare
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
-from replay.settings import SourceConfig, StandinConfig
+from replay.settings import StandinConfig
 from replay.sources import open_source
 from replay.sources.standin_density import StandinDensity
-from streams import SchemaError, Source
 
 DISTANCE_EVENTS = 200_000
 """Held-out events of the distance to the truth."""
@@ -96,7 +95,8 @@ def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -
     if file is not None and file.suffix != ".toml":
         source = open_events(file, snapshot.schema)
     else:
-        source = _open(config.source, snapshot, where="the configured source")
+        source = open_source(config.source)
+        source = required(source, snapshot.schema, where="the configured source")
     n_seen = snapshot.manifest.n_seen
     data = collected(source, snapshot.manifest.stream["n_events"] or n_seen).x[:n_seen]
     n_samples = config.validate.n_samples or len(data)
@@ -107,7 +107,8 @@ def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -
 def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
     settings = config.validate
     if config.evaluation is not None:
-        events = collected(_open(config.evaluation, snapshot, where="[evaluation]"))
+        source = open_source(config.evaluation)
+        events = collected(required(source, snapshot.schema, where="[evaluation]"))
         if events.label is None:
             raise DataError("[evaluation]: expected events with truth labels; got none")
         return Evaluation(events.x, events.label)
@@ -122,17 +123,6 @@ def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
     optimum: NDArray[np.float64] = np.full(len(x), -np.inf)
     optimum[inside] = truth.optimal_score(x[inside], settings.signal_region)
     return Evaluation(x, label, optimum)
-
-
-def _open(config: SourceConfig, snapshot: Snapshot, *, where: str) -> Source:
-    """A source whose events are those of a snapshot; the caller closes it."""
-    source = open_source(config)
-    try:
-        snapshot.schema.require_equal(source.schema, where=where)
-    except SchemaError:
-        source.close()
-        raise
-    return source
 
 
 def _distance(snapshot: Snapshot, config: Config) -> Distance | None:
