@@ -30,7 +30,6 @@ class FileSource:
 
     def __init__(self, readers: Sequence[Reader], selection: SelectionConfig) -> None:
         self._readers = tuple(readers)
-        self._selection = selection
         self._position = 0
         self._held: tuple[int, Rows] | None = None
         self._files: tuple[SourceFile, ...] | None = None
