@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,40 @@ CHUNK_EVENTS = 8192
 """Events that pass through the flow at a time: memory stays bounded whatever is asked for."""
 MAX_REJECTED = 100
 """A model that has to draw more than this many times what is asked for is broken."""
+
+
+class AnyDensity(Protocol):
+    """What offline work needs of a density: one model's, or a mixture of several.
+
+    Shapes and units as in `Density`.
+    """
+
+    @property
+    def schema(self) -> EventSchema:
+        """Names the features, their units and supports; the model's window is the resonant one's
+        support.
+        """
+        ...
+
+    def log_prob(self, x: Events) -> Array:
+        """Returns log p(x)."""
+        ...
+
+    def log_prob_resonant(self, m: Events) -> Array:
+        """Returns log p(m)."""
+        ...
+
+    def log_prob_conditional(self, x: Events) -> Array:
+        """Returns log p(x' | m) of the features x' beside the resonant one."""
+        ...
+
+    def sample(self, n: int, seed: int) -> NDArray[np.float32]:
+        """Returns n events drawn from p(x)."""
+        ...
+
+    def sample_given(self, m: Events, seed: int) -> NDArray[np.float32]:
+        """Returns one event drawn from p(x | m) for each m."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
