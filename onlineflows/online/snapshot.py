@@ -25,10 +25,12 @@ from onlineflows.density import Density
 from onlineflows.errors import SnapshotError
 from onlineflows.flows import flow_over
 from onlineflows.flows.spec import FlowSpec, build_spec
+from onlineflows.mixture import Mixture
 from onlineflows.online.durable import point_to, sha256, write_folder
 from onlineflows.preprocess import Preprocessing
 from onlineflows.settings import FlowConfig
 from streams import EventSchema, SchemaError
+from streams.errors import nearest
 
 FORMAT = 1
 MODEL_FILE = "model.safetensors"
@@ -112,8 +114,37 @@ class Snapshot:
         """The architecture of the flow."""
         return build_spec(self.manifest.flow, self.schema.n_features)
 
-    def density(self) -> Density:
-        """Returns the density of the events in the schema's units."""
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models in the order of the configuration."""
+        return ("joint",)
+
+    def replicas(self, model: str | None = None) -> tuple[Density, ...]:
+        """Returns the densities of a model's bootstrap replicas."""
+        self._require(model)
+        return ()
+
+    def ensemble(self, model: str | None = None) -> Mixture:
+        """Returns the mixture of a model's central density and its replicas, equal weights."""
+        return Mixture((self.density(model), *self.replicas(model)))
+
+    def _require(self, model: str | None) -> None:
+        if model is not None and model not in self.model_names:
+            raise SnapshotError(
+                f"expected a model of this snapshot; got {model!r}; "
+                f"{nearest(model, self.model_names)}"
+            )
+
+    def density(self, model: str | None = None, replica: int = 0) -> Density:
+        """Returns the density of the events in the schema's units.
+
+        Args:
+            model: its name; None for the first.
+            replica: 0 for the central density, 1 … R for the bootstrap replicas.
+        """
+        self._require(model)
+        if replica != 0:
+            raise SnapshotError(f"replica: expected 0 in this snapshot; got {replica}")
         flow = flow_over(self.flow_spec, torch.from_numpy(self.theta.copy()))
         return Density(
             self.schema, Preprocessing.from_arrays(self.schema, self.preprocessing), flow
