@@ -11,7 +11,7 @@ from rich.table import Table
 
 from onlineflows.bench.ceiling import SIZES, measure_ceilings
 from onlineflows.bench.learning import Events, Truth
-from onlineflows.bench.machine import describe, load
+from onlineflows.bench.machine import describe
 from onlineflows.bench.quality import measure_quality
 from onlineflows.bench.rows import Row
 from onlineflows.bench.scaling import measure_scaling
@@ -22,6 +22,7 @@ from onlineflows.cli.bench_wire import measure_wire
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
+from onlineflows.machine import load
 from replay.settings import StandinConfig
 from replay.sources.standin import StandinSource
 from replay.sources.standin_density import StandinDensity

@@ -246,6 +246,26 @@ def bench(
     raise typer.Exit(body(name.value, output, quick=quick, full=full))
 
 
+@app.command(epilog="Example: onlineflows chaos --rounds 3 --fault consumer_kill")
+def chaos(
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of each fault.")] = 3,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Decides every random moment and place.")
+    ] = 1,
+    faults: Annotated[
+        list[str] | None,
+        typer.Option("--fault", metavar="NAME", help="Only this fault; may be given many times."),
+    ] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Break real daemons on purpose, and look whether every event is accounted for."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.chaos import chaos as body
+
+    raise typer.Exit(body(output, rounds=rounds, seed=seed, faults=faults or ()))
+
+
 @app.command(epilog="Example: onlineflows doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Print what this installation would use: versions, processor, engine."""

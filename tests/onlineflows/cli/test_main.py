@@ -24,6 +24,7 @@ VERBS = {
     "score": (["snapshot", "data"], LOUD | {"--output", "--set"}),
     "validate": (["snapshot"], LOUD | {"--data", "--output", "--set"}),
     "bench": (["name"], LOUD | {"--quick", "--full"}),
+    "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),
 }
 

@@ -1,0 +1,57 @@
+"""SIGKILL at random moments: of the consumer, of the producer, of both."""
+
+from onlineflows.chaos.stage import DEADLINE_S, Stage
+
+CONSUMER_LIFE_S = 0.5
+"""Longest time that a consumer works before it is killed: some ten checkpoints."""
+
+PRODUCER_LIFE_S = 0.4
+BOTH_GAP_S = 0.1
+
+
+def kill_consumer(stage: Stage, rounds: int) -> int:
+    """Kills the consumer at random moments of its work; each one that follows resumes."""
+    stage.begin()
+    for n in range(rounds):
+        if not stage.dwell(stage.rng.uniform(0, CONSUMER_LIFE_S)):
+            return n
+        stage.consumer.kill()
+        if stage.is_told():
+            return n + 1
+        stage.hit()
+        stage.start_consumer()
+        stage.wait_for_run()
+    return rounds
+
+
+def kill_producer(stage: Stage, rounds: int) -> int:
+    """Kills the producer at random moments of its work and starts it again."""
+    stage.begin()
+    for n in range(rounds):
+        if not stage.dwell(stage.rng.uniform(0, PRODUCER_LIFE_S)):
+            return n
+        stage.producer.kill()
+        if stage.is_durable:
+            return n + 1
+        stage.hit()
+        stage.start_producer().wait_for("listening at", deadline_s=DEADLINE_S)
+    return rounds
+
+
+def kill_both(stage: Stage, rounds: int) -> int:
+    """Kills both, one shortly after the other, and starts both again, in random orders."""
+    stage.begin()
+    for n in range(rounds):
+        if not stage.dwell(stage.rng.uniform(0, CONSUMER_LIFE_S)):
+            return n
+        victims = stage.rng.sample((stage.producer, stage.consumer), 2)
+        victims[0].kill()
+        stage.dwell(stage.rng.uniform(0, BOTH_GAP_S))
+        victims[1].kill()
+        if stage.is_durable and stage.producer.process.returncode == 0:
+            return n + 1
+        stage.hit()
+        for start in stage.rng.sample((stage.start_producer, stage.start_consumer), 2):
+            start()
+        stage.wait_for_run()
+    return rounds

@@ -1,0 +1,144 @@
+"""The table of faults, and how rounds of them are run and judged."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from onlineflows.chaos import kills
+from onlineflows.chaos.daemon import StuckError
+from onlineflows.chaos.result import Reference, Result
+from onlineflows.chaos.stage import Stage
+from onlineflows.errors import ConfigError
+from streams.errors import nearest
+
+logger = logging.getLogger(__name__)
+
+Play = Callable[[Stage, int], int]
+"""Plays a fault on a stage, up to so many times in one stream; returns how often it did."""
+
+FRUITLESS = 3
+"""Streams in a row in which a fault didn't come to pass before something is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One way in which things go wrong.
+
+    Args:
+        play: what happens.
+        title: the same in words, for the table.
+        per_stream: how often it may strike in one stream.
+        theta: whether θ must have the bits of the undisturbed run.
+        settings: changes to the stage's settings.
+    """
+
+    play: Play
+    title: str
+    per_stream: int = 1
+    theta: bool = True
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+
+FAULTS: Mapping[str, Fault] = {
+    "consumer_kill": Fault(kills.kill_consumer, "consumer killed (SIGKILL), resumed", 10),
+    "producer_kill": Fault(kills.kill_producer, "producer killed (SIGKILL), started again", 10),
+    "both_kill": Fault(kills.kill_both, "both killed, both started again", 5),
+}
+"""The matrix, in the order in which it is run."""
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """Returns the names of the faults to run: all of them if none is given.
+
+    Raises:
+        ConfigError: there is no such fault.
+    """
+    for name in names:
+        if name not in FAULTS:
+            raise ConfigError(f"--fault: expected a fault; got {name!r}; {nearest(name, FAULTS)}")
+    return list(names) or list(FAULTS)
+
+
+def run_matrix(
+    names: Sequence[str], *, rounds: int, seed: int, watch: Callable[[int], None]
+) -> Iterator[Result]:
+    """Runs rounds of faults and yields what each of them left.
+
+    Args:
+        names: which faults.
+        rounds: rounds of each.
+        seed: decides every random moment and place.
+        watch: told how many rounds are done.
+    """
+    references = _References(seed)
+    done = 0
+    for name in names:
+        result = Result(name)
+        for n in _play(FAULTS[name], result, rounds, f"{seed} {name}", references):
+            watch(done + n)
+        done += rounds
+        yield result
+
+
+def _play(
+    fault: Fault, result: Result, rounds: int, seed: str, references: "_References"
+) -> Iterator[int]:
+    """Adds rounds of a fault to its result; yields how many are done."""
+    fruitless = 0
+    began = time.monotonic()
+    while result.rounds < rounds and fruitless < FRUITLESS:
+        rng = random.Random(f"{seed} {result.streams}")  # noqa: S311 - chaos, no secrets
+        wanted = min(fault.per_stream, rounds - result.rounds)
+        with Stage({**references.settings, **fault.settings}, rng) as stage:
+            reference = references.of(fault.settings) if fault.theta else None
+            played = 0
+            try:
+                played = fault.play(stage, wanted)
+                stage.finish()
+            except StuckError as error:
+                stage.problem("; ".join([str(error), *getattr(error, "__notes__", ())]))
+                played = max(played, 1)
+            result.add(stage, played, reference)
+        fruitless = 0 if played else fruitless + 1
+        if result.is_good:
+            stage.clear()
+        else:
+            logger.error("not as it must be", extra={"fault": result.fault, "see": stage.folder})
+            break
+        yield result.rounds
+    if fruitless:
+        result.problems.append(f"the fault didn't come to pass in {fruitless} streams in a row")
+    result.notes["wall_s"] = round(time.monotonic() - began, 1)
+
+
+class _References:
+    """Undisturbed runs of the streams that faults strike in, made when they are needed."""
+
+    def __init__(self, seed: int) -> None:
+        self.settings: Mapping[str, object] = {"source.seed": seed, "trainer.seed": seed}
+        self._known: dict[str, Reference] = {}
+
+    def of(self, changes: Mapping[str, object]) -> Reference:
+        """Returns what an undisturbed run with these changes leaves.
+
+        Raises:
+            StuckError: even that doesn't go well.
+        """
+        key = repr(sorted(changes.items()))
+        if key not in self._known:
+            self._known[key] = self._make(changes)
+        return self._known[key]
+
+    def _make(self, changes: Mapping[str, object]) -> Reference:
+        with Stage({**self.settings, **changes}, random.Random(0)) as stage:  # noqa: S311
+            stage.start_producer({})
+            stage.start_consumer()
+            stage.finish()
+            ledger = stage.ledger
+            if stage.problems or ledger.get("unaccounted", 1):
+                raise StuckError("; ".join(["the undisturbed run failed", *stage.problems]))
+            reference = Reference(stage.theta, int(ledger["uses"]), int(ledger["trained"]))
+        stage.clear()
+        return reference

@@ -1,0 +1,271 @@
+"""Where a fault is played: one stream, its producer and its consumer, and what they leave."""
+
+import hashlib
+import json
+import random
+import secrets
+import shutil
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from onlineflows.chaos.daemon import LOOK_S, Daemon, StuckError
+from onlineflows.online.rundir import RunDirectory
+
+DEADLINE_S = 90.0
+"""Longest wait for anything that should happen."""
+
+NAME = "chaos"
+
+PORTS = range(20_000, 30_000)
+"""Below the ports that the kernel gives to outgoing connections: a consumer that keeps connecting
+to a port of that range while nobody listens there can end up connected to itself."""
+
+SETTINGS: Mapping[str, object] = {
+    "run.name": NAME,
+    "source.n_events": 40_000,
+    "replay.lumisection_events": 7_000,
+    "wire.batch_events": 256,
+    "wire.window_batches": 8,
+    "wire.heartbeat_s": 0.2,
+    "wire.connect_timeout_s": 30,
+    "preprocess.fit_events": 2_000,
+    "flow.blocks": 1,
+    "flow.hidden": 8,
+    "flow.bins": 4,
+    "buffer.capacity": 4_096,
+    "trainer.batch_size": 256,
+    "checkpoint.every_events": 1_000,
+    "snapshot.every_events": 2_500,
+    "snapshot.keep": 2,
+}
+"""A small, fast model that writes to disk all the time."""
+
+PACED: Mapping[str, object] = {"pacing.arrivals": "constant", "pacing.rate_hz": 15_000}
+"""Slow enough for something to happen in the middle; what is learned doesn't depend on it."""
+
+PARTING_S = 2.0
+"""How long a producer whose consumer has everything may take to leave."""
+
+SILENT_S = 1.0
+"""Five heartbeats of `SETTINGS`: after that long a peer is not waited for."""
+
+
+class Stage:
+    """One stream and the processes that take part in it. A context manager: nobody survives it.
+
+    Args:
+        settings: changes to `SETTINGS`.
+        rng: draws every time and place of the fault.
+    """
+
+    def __init__(self, settings: Mapping[str, object], rng: random.Random) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="onlineflows-chaos-"))
+        self.settings: dict[str, object] = {**SETTINGS, **settings}
+        self.settings.setdefault("wire.address", free_address())
+        self.consumer_address = str(self.settings["wire.address"])
+        self.rng = rng
+        self.n_generated = int(str(self.settings["source.n_events"]))
+        """Events that the ledgers must speak of; a fault that ends a run early knows how many."""
+        self.recoveries_s: list[float] = []
+        self.notes: dict[str, Any] = {}
+        self.problems: list[str] = []
+        self.directory = RunDirectory(self.folder / "runs" / NAME)
+        self._daemons: list[Daemon] = []
+        self._producer: Daemon | None = None
+        self._consumer: Daemon | None = None
+        self._hit: tuple[float, int] | None = None
+        self._largest: dict[str, float] = {"replay": 0.0, "train": 0.0}
+
+    # --- the daemons -----------------------------------------------------------------------
+
+    @property
+    def producer(self) -> Daemon:
+        """The newest producer."""
+        return _there(self._producer)
+
+    @property
+    def consumer(self) -> Daemon:
+        """The newest consumer."""
+        return _there(self._consumer)
+
+    def start_producer(self, settings: Mapping[str, object] = PACED) -> Daemon:
+        """Starts the producer, or starts it again."""
+        self._producer = self.start("replay", settings)
+        return self._producer
+
+    def start_consumer(self, settings: Mapping[str, object] | None = None) -> Daemon:
+        """Starts the consumer; with --resume where there is something to go on from."""
+        self._consumer = self.start("train", settings or {}, *self.how_to_start)
+        return self._consumer
+
+    @property
+    def how_to_start(self) -> tuple[str, ...]:
+        """What an operator, or a supervisor, would add to the consumer's command line."""
+        return ("--resume",) if self.serial else ("--overwrite",)
+
+    def start(
+        self, verb: Any, settings: Mapping[str, object], *flags: str, log: int | None = None
+    ) -> Daemon:
+        """Starts any process of the program; it is ended with the stage."""
+        address = self.settings["wire.address"] if verb == "replay" else self.consumer_address
+        merged = {**self.settings, "wire.address": address, **settings}
+        daemon = Daemon(verb, self.folder, len(self._daemons), merged, flags, log)
+        self._daemons.append(daemon)
+        return daemon
+
+    def begin(self) -> None:
+        """Starts both and waits until the run has begun."""
+        self.start_producer()
+        self.start_consumer()
+        self.wait_for_run()
+
+    def wait_for_run(self) -> bool:
+        """Waits until the consumer has begun the run; returns False where it ended instead."""
+        return self.consumer.wait_for("run began", deadline_s=DEADLINE_S)
+
+    # --- time ------------------------------------------------------------------------------
+
+    @property
+    def serial(self) -> int:
+        """Event index that the newest checkpoint stands at; 0 without one."""
+        return max((int(p.name.partition("-")[0]) for p in self.checkpoints), default=0)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """The consumer's checkpoints, the newest last."""
+        return sorted(self.directory.checkpoints.glob("*.checkpoint"))
+
+    def dwell(self, seconds: float) -> bool:
+        """Lets both work for a time; returns False where one of them ended before."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if not (self.producer.is_running and self.consumer.is_running):
+                return False
+            self._look()
+            time.sleep(LOOK_S)
+        return True
+
+    def wait_for_checkpoint(self, beyond: int) -> bool:
+        """Waits until a checkpoint stands beyond an event; returns False where the run ended.
+
+        Raises:
+            StuckError: neither happens in time.
+        """
+        end = time.monotonic() + DEADLINE_S
+        while self.serial <= beyond:
+            if not self.consumer.is_running:
+                return False
+            if time.monotonic() > end:
+                raise StuckError(f"expected a checkpoint beyond event {beyond}; none came")
+            self._look()
+            time.sleep(LOOK_S)
+        self._look()
+        return True
+
+    def hit(self) -> None:
+        """Says that a fault has struck: until the next checkpoint the run recovers."""
+        self._hit = time.monotonic(), self.serial
+
+    def _look(self) -> None:
+        if self._hit is not None and self.serial > self._hit[1]:
+            self.recoveries_s.append(time.monotonic() - self._hit[0])
+            self._hit = None
+        for daemon in (self.producer, self.consumer):
+            self._largest[daemon.verb] = max(self._largest[daemon.verb], daemon.resident_mb)
+
+    # --- the end ---------------------------------------------------------------------------
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether the consumer holds the whole run, its end included, on disk."""
+        return self.ledger.get("condition") in ("GOOD", "TAINTED")
+
+    def is_told(self) -> bool:
+        """Whether the run is over for the producer, too; it may take a moment to leave."""
+        return self.is_durable and self.producer.leaves_within(PARTING_S)
+
+    def finish(self, *, codes: tuple[int, int] = (0, 0)) -> None:
+        """Waits for both to end and looks at their exit codes.
+
+        Args:
+            codes: what is expected of the producer and of the consumer.
+        """
+        end = time.monotonic() + DEADLINE_S
+        while self.consumer.is_running and time.monotonic() < end:
+            self._look()
+            time.sleep(LOOK_S)
+        for daemon, code in zip((self.consumer, self.producer), codes[::-1], strict=True):
+            found = daemon.finish(deadline_s=max(1.0, end + 10 - time.monotonic()))
+            was_killed_after_the_end = found == -signal.SIGKILL and self.is_durable
+            if found != code and not was_killed_after_the_end:
+                self.problem(f"{daemon.verb} ended with {found}, not {code}; {daemon.last_words}")
+
+    def problem(self, words: str) -> None:
+        """Records that something went wrong."""
+        self.problems.append(words)
+
+    def require(self, is_so: bool, words: str) -> None:
+        """Records what is expected, unless it is so."""
+        if not is_so:
+            self.problem(f"expected {words}")
+
+    @property
+    def ledger(self) -> dict[str, Any]:
+        """The consumer's accounts of the run; empty where there are none."""
+        try:
+            document: dict[str, Any] = json.loads(self.directory.ledger.read_text())
+        except (OSError, ValueError):
+            return {}
+        return document
+
+    @property
+    def theta(self) -> str:
+        """SHA-256 of what the last snapshot holds besides its manifest, dates included there."""
+        digest = hashlib.sha256()
+        for path in sorted((self.directory.snapshots / "latest").glob("*")):
+            if path.suffix == ".safetensors":
+                digest.update(path.name.encode() + path.read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def largest_mb(self) -> dict[str, float]:
+        """Largest resident size seen of each daemon, in MB."""
+        return {verb: round(size, 1) for verb, size in self._largest.items()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for daemon in self._daemons:
+            daemon.close()
+
+    def clear(self) -> None:
+        """Deletes everything that the daemons wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def free_address() -> str:
+    """Returns a loopback address that nobody listens at."""
+    for _ in range(100):
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return f"tcp://127.0.0.1:{port}"
+    raise StuckError(f"expected a free port in {PORTS}; found none")
+
+
+def _there(daemon: Daemon | None) -> Daemon:
+    if daemon is None:
+        raise StuckError("expected a daemon; start it first")
+    return daemon
