@@ -9,19 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from onlineflows.errors import CheckpointError, DivergedError
-from onlineflows.online.checkpoint import (
-    Checkpoint,
-    delete_checkpoints,
-    read_checkpoint,
-    write_checkpoint,
-)
-from onlineflows.online.durable import sha256, write_file
+from onlineflows.errors import CheckpointError, DivergedError, SnapshotError
+from onlineflows.online.checkpoint import delete_checkpoints
 from onlineflows.online.learner import Learner
-from onlineflows.online.publisher import LISTED, About, Publisher
+from onlineflows.online.publisher import About
+from onlineflows.online.records import Records, describe
+from onlineflows.online.resume import Stand, load
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.settings import CheckpointConfig, LearnerConfig, SnapshotConfig
-from streams import EventSchema, SchemaError
+from streams import EventSchema
 from streams.consumer_ledger import ConsumerLedger
 from streams.messages import Condition
 from streams.protocol import (
@@ -67,12 +63,14 @@ class Progress:
         n_trained: events trained on.
         n_events: events in the whole run; None where that isn't known.
         nll: newest mean NLL of new events in nats; None before there is one.
+        n_write_failures: snapshots and checkpoints that the disk refused so far.
     """
 
     n_seen: int
     n_trained: int
     n_events: int | None
     nll: float | None
+    n_write_failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +123,8 @@ def run_consumer(
         DivergedError: the loss or its gradient isn't finite; the accounts are written, the last
             snapshot and checkpoint are as they were.
         ConfigError: what the stream holds doesn't fit what is to be learned, or no manifest.
-        SnapshotError: the disk refused; the last snapshot and checkpoint are as they were.
+        SnapshotError: the disk refused what a run must end with; the last snapshot and checkpoint
+            are as they were, and nothing was acknowledged.
     """
     consumer = Consumer(config, directory, clock=clock, now=now)
     if resume:
@@ -144,7 +143,7 @@ def run_consumer(
                     watch(consumer.progress)
         if not consumer.has_ended:
             consumer.interrupt(receiver)
-    if consumer.has_ended:
+    if consumer.has_ended and not consumer.can_resume:
         # A run that has ended well keeps no events on disk; not before the producer has been told,
         # because a kill in between would leave nothing to resume from.
         delete_checkpoints(directory.checkpoints)
@@ -171,18 +170,23 @@ class Consumer:
     ) -> None:
         self._config = config
         self._directory = directory
-        self._clock = clock
-        self._publisher = Publisher(directory.snapshots, config.snapshot, now=now)
+        self._records = Records(
+            directory,
+            config.snapshot,
+            config.checkpoint,
+            about=lambda stream: About(config.name, stream, config.document),
+            clock=clock,
+            now=now,
+        )
         self._ledger = ConsumerLedger()
         self._learner: Learner | None = None
-        self._run: dict[str, Any] = {}
+        self._stream: dict[str, Any] = {}
         self._n_events: int | None = None
-        self._snapshot: Path | None = None
-        self._snapshot_due = _Due(config.snapshot.every_events, config.snapshot.every_s, clock())
-        self._checkpoint_due = _Due(config.checkpoint.every_events, 0.0, clock())
         self.position: Position | None = None
         """Where the consumer stands; None before the run has begun."""
         self.has_ended = False
+        self.can_resume = True
+        """Whether a checkpoint is worth keeping: not once a run has ended as it should."""
 
     @property
     def schema(self) -> EventSchema | None:
@@ -199,25 +203,28 @@ class Consumer:
             n_trained=learner.n_trained if learner else 0,
             n_events=self._n_events,
             nll=points[-1].nll if points else None,
+            n_write_failures=sum(self._records.failures.values()),
         )
 
     def handle(self, incoming: Incoming, receiver: Receiver) -> None:
-        """Acts on one thing that the wire handed over."""
+        """Acts on one thing that the wire handed over.
+
+        Raises:
+            CheckpointError, SnapshotError: the disk refused what a run must end with.
+        """
+        if isinstance(incoming, RunEnded):
+            self._end(incoming)
+            receiver.acknowledge(incoming.position)
+            return
         self._ledger.observe(incoming)
-        match incoming:
-            case RunBegan():
-                self._begin(incoming, receiver)
-                return
-            case BatchReceived():
-                self._learn(incoming, receiver)
-            case RunEnded():
-                self._end(incoming)
-                receiver.acknowledge(incoming.position)
-                return
-            case _:
-                pass
+        if isinstance(incoming, RunBegan):
+            self._begin(incoming, receiver)
+            return
+        if isinstance(incoming, BatchReceived):
+            self._learn(incoming, receiver)
         self.position = incoming.position
-        self._write_what_is_due(receiver)
+        if self._records.write_due(self._stand()):
+            receiver.acknowledge(incoming.position)
 
     def restore(self) -> None:
         """Goes on from the newest undamaged checkpoint.
@@ -225,41 +232,38 @@ class Consumer:
         Raises:
             CheckpointError: there is none, or it is of another configuration.
         """
-        checkpoint, damaged = read_checkpoint(self._directory.checkpoints)
-        for problem in damaged:
-            logger.warning("damaged checkpoint passed over", extra={"problem": problem})
-        document = checkpoint.document
-        try:
-            learned_with, schema = document["learner_config"], document["run"]["schema"]
-            if learned_with != _plain(self._config.learner):
-                raise CheckpointError(
-                    f"{self._directory.checkpoints}: expected a checkpoint of this configuration; "
-                    f"got one of another: {_difference(learned_with, _plain(self._config.learner))}"
-                )
-            learner = Learner(EventSchema.from_dict(schema), self._config.learner)
-            learner.load(Checkpoint(document["learner"], checkpoint.arrays))
-            self._ledger = ConsumerLedger.from_dict(document["ledger"])
-            self.position = Position.from_dict(document["position"])
-            self._run = document["run"]
-        except (KeyError, TypeError, SchemaError) as error:
-            raise CheckpointError(
-                f"{self._directory.checkpoints}: expected a consumer's checkpoint; got {error!r}"
-            ) from error
-        self._learner = learner
-        self._snapshot_due.done(learner.n_trained, self._clock())
-        self._checkpoint_due.done(learner.n_trained, self._clock())
+        stand = load(self._directory.checkpoints, self._config.learner)
+        self._learner, self._ledger = stand.learner, stand.ledger
+        self.position, self._stream = stand.position, dict(stand.stream)
+        self._records.resume_from(stand)
+        learner = stand.learner
         logger.info("resumed", extra={"n_trained": learner.n_trained, "n_seen": learner.n_seen})
 
     def interrupt(self, receiver: Receiver) -> None:
-        """Leaves the run before its end: a checkpoint, a snapshot and the accounts so far."""
+        """Leaves the run before its end: a checkpoint, a snapshot and the accounts so far.
+
+        Raises:
+            CheckpointError, SnapshotError: the disk refused one of them; the others were tried.
+        """
+        refused: Exception | None = None
         if self._learner is not None and self.position is not None:
-            self._checkpoint(receiver)
-            self._publish(final=False)
-        self._write_ledger("INTERRUPTED")
+            stand = self._stand()
+            try:
+                self._records.save(stand)
+                receiver.acknowledge(stand.position)
+            except CheckpointError as error:
+                refused = error
+            try:
+                self._records.publish(stand, final=False)
+            except SnapshotError as error:
+                refused = refused or error
+        self._write_ledger("INTERRUPTED", must_balance=False)
+        if refused is not None:
+            raise refused
 
     def abandon(self) -> None:
         """Leaves the accounts of a run that failed; what was in flight is unaccounted for."""
-        self._write_ledger("ABORTED")
+        self._write_ledger("ABORTED", must_balance=True)
 
     def report(self) -> ConsumerReport:
         """Returns how the run ended."""
@@ -267,7 +271,7 @@ class Consumer:
         return ConsumerReport(
             condition=document["condition"],
             ledger=document,
-            snapshot=self._snapshot,
+            snapshot=self._records.snapshot,
             problems=tuple(document["problems"]),
             is_complete=self.has_ended,
         )
@@ -276,9 +280,9 @@ class Consumer:
         self._n_events = began.n_events
         if self._learner is None:
             self._learner = Learner(began.schema, self._config.learner)
-            self._run = _describe(began)
+            self._stream = describe(began)
             self.position = receiver.position
-        self._publisher.require_room(self._about(), self._learner)
+        self._records.require_room(self._stream, self._learner)
         logger.info(
             "run began",
             extra={"run": began.run, "mode": began.mode, "features": list(began.schema.names)},
@@ -297,126 +301,39 @@ class Consumer:
         receiver.report_progress(learner.n_trained)
 
     def _end(self, ended: RunEnded) -> None:
-        """Trains on what is owed and makes everything durable; the caller then acknowledges."""
+        """Trains on what is owed and makes everything durable; the caller then acknowledges.
+
+        A run that its producer had to abort keeps a checkpoint from before its end: with the
+        input mended, both daemons go on from there.
+        """
         self.position = ended.position
+        self.can_resume = ended.condition == "ABORTED" and self._learner is not None
+        if self.can_resume:
+            self._records.save(self._stand())
+        self._ledger.observe(ended)
         if self._learner is not None:
             self._learner.finish()
             for reason in self._learner.tainted:
                 logger.warning("tainted", extra={"reason": reason})
-            self._publish(final=True)
+            self._records.publish(self._stand(), final=True)
         self.has_ended = True
-        self._write_ledger(self._condition(ended))
+        self._write_ledger(self._condition(ended), must_balance=True)
 
     def _condition(self, ended: RunEnded) -> Condition:
         is_tainted = self._learner is not None and bool(self._learner.tainted)
         return "TAINTED" if is_tainted and ended.condition == "GOOD" else ended.condition
 
-    def _write_what_is_due(self, receiver: Receiver) -> None:
-        learner = self._running()
-        now = self._clock()
-        if self._snapshot_due.is_due(learner.n_trained, now):
-            self._publish(final=False)
-            self._snapshot_due.done(learner.n_trained, now)
-        if self._checkpoint_due.is_due(learner.n_trained, now):
-            self._checkpoint(receiver)
-            self._checkpoint_due.done(learner.n_trained, now)
+    def _write_ledger(self, condition: Condition, *, must_balance: bool) -> None:
+        self._records.write_ledger(
+            self._ledger, self._learner, condition, must_balance=must_balance
+        )
 
-    def _checkpoint(self, receiver: Receiver) -> None:
+    def _stand(self) -> Stand:
         if self.position is None:
-            return
-        learned = self._running().state()
-        document = {
-            "position": self.position.to_dict(),
-            "ledger": self._ledger.to_dict(),
-            "learner": learned.document,
-            "learner_config": _plain(self._config.learner),
-            "run": self._run,
-        }
-        write_checkpoint(
-            self._directory.checkpoints,
-            Checkpoint(document, learned.arrays),
-            serial=self.position.next_event,
-        )
-        receiver.acknowledge(self.position)
-
-    def _publish(self, *, final: bool) -> None:
-        """Writes a snapshot, unless the marginal map isn't fitted yet."""
-        written = self._publisher.publish(
-            self._about(), self._running(), ledger=self._ledger.document(), final=final
-        )
-        self._snapshot = written or self._snapshot
-
-    def _about(self) -> About:
-        return About(self._config.name, self._run, self._config.document)
-
-    def _write_ledger(self, condition: Condition) -> None:
-        document = self._ledger.document(condition)
-        trained = self._learner.n_trained if self._learner else 0
-        if self.has_ended or condition != "INTERRUPTED":
-            # The learner's own count must agree with the accounts: nothing accepted is left over.
-            missing = document["trained"] - trained
-            if missing:
-                document["unaccounted"] += abs(missing)
-                document["problems"].append(
-                    f"{document['trained']} events were accepted, {trained} were trained on"
-                )
-        document["uses"] = self._learner.n_uses if self._learner else 0
-        write_file(self._directory.ledger, json.dumps(document, indent=1).encode())
+            raise CheckpointError("expected a begin of run before the first batch; got none")
+        return Stand(self._running(), self._ledger, self.position, self._stream)
 
     def _running(self) -> Learner:
         if self._learner is None:
             raise CheckpointError("expected a begin of run before the first batch; got none")
         return self._learner
-
-
-class _Due:
-    """Whether something is due again, after so many events or seconds; 0 for never."""
-
-    def __init__(self, every_events: int, every_s: float, now: float) -> None:
-        self._every_events = every_events
-        self._every_s = every_s
-        self._n_events = 0
-        self._when = now
-
-    def is_due(self, n_events: int, now: float) -> bool:
-        by_events = self._every_events and n_events - self._n_events >= self._every_events
-        by_time = self._every_s and now - self._when >= self._every_s
-        return bool(by_events or by_time)
-
-    def done(self, n_events: int, now: float) -> None:
-        self._n_events = n_events
-        self._when = now
-
-
-def _describe(began: RunBegan) -> dict[str, Any]:
-    """What a manifest and a checkpoint say of the stream; of many files, the first few by name and
-    all by a common hash.
-    """
-    sources = [asdict(source) for source in began.sources]
-    return {
-        "run": began.run,
-        "epoch": began.epoch,
-        "mode": began.mode,
-        "seed": began.seed,
-        "n_events": began.n_events,
-        "schema": began.schema.to_dict(),
-        "n_sources": len(sources),
-        "sources": sources[:LISTED],
-        "sources_sha256": sha256(json.dumps(sources, sort_keys=True).encode()),
-        "config": began.config,
-    }
-
-
-def _plain(config: LearnerConfig) -> dict[str, Any]:
-    """A configuration as JSON would give it back."""
-    document: dict[str, Any] = json.loads(json.dumps(asdict(config)))
-    return document
-
-
-def _difference(found: Any, expected: Any, name: str = "") -> str:
-    """The first setting in which two configurations differ."""
-    if isinstance(found, dict) and isinstance(expected, dict):
-        for key in sorted({*found, *expected}):
-            if found.get(key) != expected.get(key):
-                return _difference(found.get(key), expected.get(key), f"{name}.{key}".strip("."))
-    return f"{name} was {found!r} and is {expected!r} now"
