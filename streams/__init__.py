@@ -14,6 +14,7 @@ from streams.errors import (
     ProtocolError,
     RefusedError,
     SchemaError,
+    SecurityError,
     StreamError,
     TransportError,
 )
@@ -30,7 +31,7 @@ from streams.protocol import (
     RunEnded,
 )
 from streams.schema import LHCO, EventSchema, Feature
-from streams.settings import Mode, WireConfig
+from streams.settings import Mode, SecurityConfig, WireConfig
 from streams.source import Events, Sink, Source, SourceFile, Status
 
 __all__ = [
@@ -60,6 +61,8 @@ __all__ = [
     "RunBegan",
     "RunEnded",
     "SchemaError",
+    "SecurityConfig",
+    "SecurityError",
     "Sink",
     "Source",
     "SourceFile",

@@ -9,6 +9,7 @@
     │   ├── MessageError     bytes that are not a valid message
     │   └── RefusedError     the other side refused us, with its reason
     ├── TransportError       a socket could not be opened, or the peer is gone
+    ├── SecurityError        keys are missing, malformed or open to others
     └── LedgerError          the accounts of the two sides do not balance
 
 Every message says what was expected, what was found, where, and what to do.
@@ -44,6 +45,10 @@ class RefusedError(ProtocolError):
 
 class TransportError(StreamError):
     """A socket could not be opened, or the peer is gone."""
+
+
+class SecurityError(StreamError):
+    """Keys are missing, malformed or open to others; nothing was opened."""
 
 
 class LedgerError(StreamError):

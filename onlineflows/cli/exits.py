@@ -4,7 +4,7 @@
 """
 
 from onlineflows.errors import CheckpointError, ConfigError, DataError, SnapshotError
-from streams.errors import InputError, RefusedError, SchemaError, TransportError
+from streams.errors import InputError, RefusedError, SchemaError, SecurityError, TransportError
 
 DONE = 0
 FAILED = 1
@@ -17,6 +17,7 @@ USERS_INPUT: tuple[type[Exception], ...] = (
     InputError,
     RefusedError,
     SchemaError,
+    SecurityError,
     SnapshotError,
     TransportError,
 )
