@@ -7,13 +7,14 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from replay.batching import Batcher, Piece
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
 from replay.settings import PacingConfig, ReplayConfig
+from replay.sources.integrity import Verifiable
 from streams.errors import InputError
 from streams.ledger import ProducerLedger
 from streams.messages import Condition, Counts
@@ -198,6 +199,8 @@ def run_producer(
         if on_listening is not None:
             on_listening(sender.address)
         loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
+        if replay.verify and isinstance(source, Verifiable):
+            loop.verify = source.verify
         return loop.run()
 
 
@@ -231,6 +234,9 @@ class _Loop:
         self._text = ""
         self._error: InputError | None = None
         self._n_rewinds = 0
+        self.verify: Callable[[], Iterator[None]] = lambda: iter(())
+        """Looks whether the source is still what it was; asked at the end of the stream."""
+        self._verification: Iterator[None] | None = None
         self._began_s = self._ended_s = self._last_progress_s = clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
@@ -291,17 +297,32 @@ class _Loop:
             if piece is None and self._batcher.read(limit):
                 return
         except InputError as error:
-            log.error("the source failed at event %d: %s", self._batcher.next_event, error)
-            self._error = error
-            self._finish("ABORTED", f"at event {self._batcher.next_event}: {error}")
+            self._fail(error)
             return
         if piece is not None:
             self._waiting_since_s = None
             self._dispatch(piece)
         elif self._batcher.is_exhausted:
-            self._finish("GOOD", "")
+            self._conclude()
         else:
             self._sender.poll(TICK_S)
+
+    def _conclude(self) -> None:
+        """Ends the run once the source has proved to be what it was, a piece of it at a time."""
+        if self._verification is None:
+            self._verification = self.verify()
+        try:
+            next(self._verification)
+        except StopIteration:
+            self._finish("GOOD", "")
+        except InputError as error:
+            self._fail(error)
+
+    def _fail(self, error: InputError) -> None:
+        """Ends the run where the source can't be read on, or isn't what it was."""
+        log.error("the source failed at event %d: %s", self._batcher.next_event, error)
+        self._error = error
+        self._finish("ABORTED", f"at event {self._batcher.next_event}: {error}")
 
     def _has_waited(self, now: float, limit: int) -> bool:
         """Returns whether an event that is due has waited for the rest of its piece too long."""
@@ -386,14 +407,14 @@ class _Loop:
         log.warning("going back from event %d to %d", self._ledger.next_event, position.next_event)
         self._n_rewinds += 1
         self._condition = None
+        self._error = self._verification = None
         self._held = self._busy = None
         self._ledger.rewind(position, self._batcher.lumisection_of(position.closed_event))
         self._sender.rewound()
         try:
             self._batcher.seek(position.next_event)
         except InputError as error:
-            self._error = error
-            self._finish("ABORTED", f"at event {position.next_event}: {error}")
+            self._fail(error)
             return
         self._start_pacer()
         if self._ledger.open_counts.generated:

@@ -156,10 +156,14 @@ class ReplayConfig:
     Args:
         run: the run's number.
         lumisection_events: event indices per lumisection.
+        verify: whether to read all files once more at the end of the run, and to end it as
+            ABORTED where a digest isn't the one of its begin. Size and time of a file are
+            compared with each block that is read in any case.
     """
 
     run: int = 1
     lumisection_events: int = 100_000
+    verify: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(0, "replay.run", self.run)

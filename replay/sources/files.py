@@ -2,14 +2,14 @@
 
 import contextlib
 import glob
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from replay.settings import SelectionConfig
+from replay.sources.integrity import Stamp, describe, verify
 from replay.sources.pool import PooledReader, ReaderPool
 from replay.sources.reader import Reader, Rows
 from replay.sources.selection import Block, RowOrder, Thinning
@@ -22,14 +22,22 @@ class FileSource:
     Args:
         readers: the files, in the order of the stream; closed with the source.
         selection: which rows, in which order.
+        stamps: what the files were like before they were opened: each read is checked against
+            it. Empty for files that nobody watches.
 
     Raises:
         InputError: the files differ in schema or labels, the row range is empty, or a signal
             fraction is asked for that the labels can't give.
     """
 
-    def __init__(self, readers: Sequence[Reader], selection: SelectionConfig) -> None:
+    def __init__(
+        self,
+        readers: Sequence[Reader],
+        selection: SelectionConfig,
+        stamps: Sequence[Stamp] = (),
+    ) -> None:
         self._readers = tuple(readers)
+        self._stamps = tuple(stamps)
         self._position = 0
         self._held: tuple[int, Rows] | None = None
         self._files: tuple[SourceFile, ...] | None = None
@@ -60,14 +68,25 @@ class FileSource:
     def files(self) -> tuple[SourceFile, ...]:
         """The files; their digests are computed at the first use."""
         if self._files is None:
-            self._files = tuple(_describe(reader.path) for reader in self._readers)
+            stamps = self._stamps or (None,) * len(self._readers)
+            paths = [reader.path for reader in self._readers]
+            self._files = tuple(map(describe, paths, stamps))
         return self._files
+
+    def verify(self) -> Iterator[None]:
+        """Reads all files again, for their digests alone; yields now and then.
+
+        Raises:
+            InputError: one has another digest than at the begin of the run, or is gone.
+        """
+        return verify([reader.path for reader in self._readers], self.files)
 
     def read(self, n: int) -> Events:
         """Returns the next events, n of them except at the end of the stream.
 
         Raises:
-            InputError: a file is damaged there; the position is unchanged.
+            InputError: a file is damaged there, or was changed since the run began; the position
+                is unchanged.
         """
         first = self._position
         stop = min(first + n, self.n_events)
@@ -106,14 +125,22 @@ class FileSource:
         group, first = self._order.group_at(position)
         if self._held is None or self._held[0] != group:
             self._held = None  # free it before the next one is read
-            parts = [
-                self._readers[block.reader].read_rows(block.start, block.stop, block.keep)
-                for block in self._order.blocks(group)
-            ]
+            parts = [self._read(block) for block in self._order.blocks(group)]
             rows = _join(parts, self.schema.n_features, self.has_label)
             order = self._order.rows(group, len(rows))
             self._held = (group, rows if order is None else _take(rows, order))
         return self._held[1], first
+
+    def _read(self, block: Block) -> Rows:
+        """Returns the rows of a block, unless the file isn't what it was."""
+        reader = self._readers[block.reader]
+        try:
+            return reader.read_rows(block.start, block.stop, block.keep)
+        finally:
+            # Also where it can't be read: that it was changed is then the better explanation.
+            if self._stamps:
+                where = f"rows {block.start} to {block.stop}"
+                self._stamps[block.reader].require(reader.path, where)
 
 
 def open_files(
@@ -133,7 +160,9 @@ def open_files(
     pool = ReaderPool(open_one)
     with contextlib.ExitStack() as opened:
         opened.callback(pool.close)
-        source = FileSource([PooledReader(path, pool) for path in find_files(paths)], selection)
+        found = find_files(paths)
+        stamps = [Stamp.of(path) for path in found]
+        source = FileSource([PooledReader(path, pool) for path in found], selection, stamps)
         opened.pop_all()  # from here on the source closes them
     return source
 
@@ -232,15 +261,6 @@ def _thin(block: Block, keep: NDArray[np.bool_]) -> Block:
         int(keep.sum()),
         np.packbits(keep),
     )
-
-
-def _describe(path: Path) -> SourceFile:
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return SourceFile(path.name, path.stat().st_size, digest)
-    except OSError as error:
-        raise InputError(f"expected a readable file; got {error}; at {path}") from error
 
 
 def _take(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:

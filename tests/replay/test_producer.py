@@ -1,7 +1,10 @@
 """The producer's loop against a consumer in the same process, with a clock of its own."""
 
+import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -9,7 +12,10 @@ import pytest
 
 from replay import producer
 from replay.producer import ProducerReport, Progress, epoch_of, run_producer
-from replay.settings import PacingConfig, ReplayConfig
+from replay.settings import PacingConfig, ReplayConfig, SelectionConfig
+from replay.sources.files import FileSource
+from replay.sources.integrity import Stamp
+from replay.sources.reader import Rows
 from streams import (
     ArraySource,
     BatchReceived,
@@ -427,3 +433,96 @@ def test_the_producer_does_not_load_torch() -> None:
 
     code = "import replay.producer, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+class Stored:
+    """A file whose rows hold their own numbers."""
+
+    schema = SCHEMA
+    n_rows = 400
+    has_label = False
+    block_rows = shuffle_rows = 50
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(bytes(self.n_rows))
+
+    def read_rows(self, start: int, stop: int, keep: object = None) -> Rows:
+        x = np.stack([np.arange(start, stop), np.zeros(stop - start)], axis=1)
+        return Rows(x.astype(np.float32), np.zeros(stop - start, np.uint8))
+
+    def read_labels(self, start: int, stop: int) -> np.ndarray:
+        raise InputError("no labels")
+
+    def close(self) -> None:
+        return
+
+
+def stored(path: Path) -> FileSource:
+    reader = Stored(path)
+    return FileSource([reader], SelectionConfig(), [Stamp.of(path)])
+
+
+def test_a_file_that_vanishes_ends_the_run_as_aborted_with_balanced_accounts(
+    studio: Studio, tmp_path: Path
+) -> None:
+    source = stored(tmp_path / "events.npy")
+
+    def vanish(turn: int) -> None:
+        if turn == 8:
+            source.files  # noqa: B018 - they were described at the begin of the run
+            (tmp_path / "events.npy").unlink()
+
+    studio.at_turn = vanish
+    report = studio.run(source)
+    n = len(studio.trained)
+    assert report.condition == "ABORTED"
+    block = n // 50 * 50
+    where = rf"at event {n}: .*No such file.*events.npy, rows {block} to {block + 50}"
+    assert re.match(where, report.text)
+    assert 0 < n < 400
+    assert studio.trained == list(range(n))
+    assert report.ledger.balance().is_balanced
+    assert studio.learner is not None
+    assert studio.learner.ledger.balance().is_balanced
+
+
+def test_a_mended_file_is_gone_on_with_from_where_the_run_was_aborted(
+    studio: Studio, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.npy"
+    source = stored(path)
+
+    def vanish(turn: int) -> None:
+        if turn == 8:
+            path.unlink()
+
+    studio.at_turn = vanish
+    aborted = studio.run(source)
+    assert studio.learner is not None
+    studio.resume = studio.learner.ended.position
+    before, studio.at_turn = studio.trained, lambda _: None
+    report = studio.run(stored(path))
+    assert (aborted.condition, report.condition) == ("ABORTED", "GOOD")
+    assert report.epoch == aborted.epoch
+    assert before + studio.trained == list(range(400))
+
+
+def test_a_source_that_is_not_what_it_was_at_its_end_aborts_the_run(
+    studio: Studio, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.npy"
+    source = stored(path)
+
+    def flip(turn: int) -> None:
+        if turn == 2:
+            was = path.stat().st_mtime_ns
+            path.write_bytes(bytes([1]) + bytes(399))
+            os.utime(path, ns=(was, was))
+
+    studio.at_turn = flip
+    replay = ReplayConfig(lumisection_events=50, verify=True)
+    report = studio.run(source, replay=replay)
+    assert report.condition == "ABORTED"
+    assert report.text.startswith("at event 400: expected SHA-256")
+    assert report.ledger.totals.sent == 400
