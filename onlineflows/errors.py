@@ -5,6 +5,7 @@
     OnlineFlowsError
     ├── ConfigError        a configuration or a command line is wrong
     ├── DataError          events or files given to the learner or to an offline method are wrong
+    │   └── TooFewEventsError  there are not enough of them for what is asked
     ├── DivergedError      training met a non-finite loss or gradient and refused it
     ├── SnapshotError      a snapshot is damaged, incomplete or of another version
     └── CheckpointError    a checkpoint is damaged or belongs to another run
@@ -26,6 +27,10 @@ class ConfigError(OnlineFlowsError, ValueError):
 
 class DataError(OnlineFlowsError):
     """Events or files given to the learner or to an offline method are wrong."""
+
+
+class TooFewEventsError(DataError):
+    """There are not enough events in a region or a class to learn anything from."""
 
 
 class DivergedError(OnlineFlowsError):

@@ -1,4 +1,4 @@
-"""The classifier of CWoLa: an ensemble of boosted trees, one for each fold."""
+"""The classifier of every weakly supervised method: an ensemble of boosted trees."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits
 
-from onlineflows.errors import ConfigError, DataError
+from onlineflows.errors import ConfigError, TooFewEventsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,9 @@ class TreesConfig:
     """Settings of the boosted trees.
 
     Args:
-        folds: models in the ensemble; each leaves one fold out of its training and stops once
+        folds: models of one ensemble; each leaves one fold out of its training and stops once
             the loss on that fold no longer falls.
+        repeats: ensembles with folds and seeds of their own, whose models are averaged.
         max_iter: trees per model at most.
         learning_rate: shrinkage of each tree.
         patience: trees without improvement on the left-out fold before a model stops.
@@ -29,6 +30,7 @@ class TreesConfig:
     """
 
     folds: int = 5
+    repeats: int = 1
     max_iter: int = 100
     learning_rate: float = 0.05
     patience: int = 10
@@ -37,8 +39,14 @@ class TreesConfig:
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.folds < 2:
-            raise ConfigError(f"folds: expected at least 2; got {self.folds}")
+        for name, least in (("folds", 2), ("repeats", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name}: expected at least {least}; got {getattr(self, name)}")
+
+    @property
+    def n_models(self) -> int:
+        """Classifiers that one training fits."""
+        return self.folds * self.repeats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,7 +54,7 @@ class Ensemble:
     """Trained models whose scores are averaged.
 
     Args:
-        models: one fitted classifier for each fold.
+        models: one fitted classifier for each fold of each repeat.
         threads: OpenMP threads for scoring.
     """
 
@@ -71,7 +79,7 @@ def train_ensemble(
     rng: np.random.Generator,
     progress: Callable[[], None] = lambda: None,
 ) -> Ensemble:
-    """Returns one model per fold, each trained on the other folds.
+    """Returns one model per fold and repeat, each trained on the other folds.
 
     Folds are drawn at random within each class. The trees bin the features by quantiles, so that
     no scaling is needed.
@@ -85,28 +93,29 @@ def train_ensemble(
         progress: called after each model.
 
     Raises:
-        DataError: a class has fewer events than there are folds.
+        TooFewEventsError: a class has fewer events than there are folds.
 
     Reference:
         Boosted trees for weak supervision: Finke et al. 2023 (2309.13111); k-fold training for
         CWoLa hunting: Collins, Howe, Nachman 2018 (1805.02664).
     """
-    fold = _assign_folds(target, config.folds, rng)
     models = []
     with _openmp(config.threads):
-        for left_out in range(config.folds):
-            held = fold == left_out
-            model = _new_model(config, seed=int(rng.integers(2**31)))
-            model.fit(
-                x[~held],
-                target[~held],
-                sample_weight=weight[~held],
-                X_val=x[held],
-                y_val=target[held],
-                sample_weight_val=weight[held],
-            )
-            models.append(model)
-            progress()
+        for _ in range(config.repeats):
+            fold = assign_folds(target, config.folds, rng)
+            for left_out in range(config.folds):
+                held = fold == left_out
+                model = _new_model(config, seed=int(rng.integers(2**31)))
+                model.fit(
+                    x[~held],
+                    target[~held],
+                    sample_weight=weight[~held],
+                    X_val=x[held],
+                    y_val=target[held],
+                    sample_weight_val=weight[held],
+                )
+                models.append(model)
+                progress()
     return Ensemble(tuple(models), config.threads)
 
 
@@ -126,14 +135,19 @@ def _openmp(threads: int) -> threadpool_limits:
     return threadpool_limits(limits=threads or None, user_api="openmp")
 
 
-def _assign_folds(
+def assign_folds(
     target: NDArray[np.integer[Any]], folds: int, rng: np.random.Generator
 ) -> NDArray[np.intp]:
+    """Returns a fold for each event, shape (n,), drawn at random within each class.
+
+    Raises:
+        TooFewEventsError: a class has fewer events than there are folds.
+    """
     fold = np.empty(len(target), dtype=np.intp)
     for kind in (0, 1):
         members = np.flatnonzero(target == kind)
         if len(members) < folds:
-            raise DataError(
+            raise TooFewEventsError(
                 f"expected at least {folds} events of class {kind}, one per fold; "
                 f"got {len(members)}; use more events or fewer folds"
             )

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from onlineflows.offline.cwola import MethodResult
 from onlineflows.offline.metrics import Value
+from onlineflows.offline.scores import MethodResult
 from onlineflows.offline.style import CURVES, new_figure, styled, title
 
 _DRAWN = ("optimum", "data", "snapshot", "byte_equal")

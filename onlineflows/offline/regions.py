@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlineflows.errors import ConfigError, DataError
+from onlineflows.errors import ConfigError, TooFewEventsError
 
 Interval = tuple[float, float]
 
@@ -107,7 +107,7 @@ def select(m: NDArray[np.floating[Any]], regions: Regions) -> Selection:
         regions: signal region and sidebands.
 
     Raises:
-        DataError: the signal region or a strip is empty.
+        TooFewEventsError: the signal region or a strip is empty.
 
     Reference:
         Hallin et al. 2021 (2109.00546), the settings of CWoLa hunting in its published code.
@@ -117,7 +117,7 @@ def select(m: NDArray[np.floating[Any]], regions: Regions) -> Selection:
     counts = [int(np.count_nonzero(strip == i)) for i in range(len(regions.sidebands))]
     n_inside = int(np.count_nonzero(inside))
     if n_inside == 0 or 0 in counts:
-        raise DataError(
+        raise TooFewEventsError(
             f"expected events in the signal region {regions.signal_region} and in each sideband "
             f"{regions.sidebands}; got {n_inside} and {counts} of {len(m)} events; "
             "move the regions to where the data are, or use more events"

@@ -12,7 +12,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from onlineflows.offline.curves import roc_figure, sic_figure
-from onlineflows.offline.cwola import MethodResult
 from onlineflows.offline.distance import Distance
 from onlineflows.offline.distributions import (
     TwoSamples,
@@ -23,6 +22,7 @@ from onlineflows.offline.distributions import (
 from onlineflows.offline.inspection import History, nll_figure
 from onlineflows.offline.page import render_page
 from onlineflows.offline.regions import Regions
+from onlineflows.offline.scores import MethodResult
 from onlineflows.offline.style import save_figure
 from onlineflows.offline.validate import Comparison
 from onlineflows.settings import ValidateConfig

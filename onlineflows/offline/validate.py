@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlineflows.errors import DataError
-from onlineflows.offline.cwola import (
-    CURVE_POINTS,
-    Evaluation,
-    MethodConfig,
-    MethodResult,
-    cwola,
-    rate_score,
-)
-from onlineflows.offline.metrics import SicCurve, Value
-from onlineflows.offline.regions import Regions
+from onlineflows.errors import TooFewEventsError
+from onlineflows.offline.inputs import MethodConfig, MethodInputs
+from onlineflows.offline.methods import best_possible, learned_nothing, search
+from onlineflows.offline.scores import Evaluation, MethodResult, average
 from onlineflows.settings import ValidateConfig
 
 Progress = Callable[[str, int, int], None]
@@ -117,56 +110,27 @@ def compare(
     watch = _Watch(clock)
     with watch.timing("data"):
         step = steps.named("data")
-        data = cwola(inputs.data, tested, config=config, rng=generators[0], progress=step)
+        data = _cwola(inputs.data, tested, config, rng=generators[0], progress=step)
     with watch.timing("snapshot"):
         step = steps.named("snapshot")
-        snapshot = cwola(inputs.samples, tested, config=config, rng=generators[1], progress=step)
+        snapshot = _cwola(inputs.samples, tested, config, rng=generators[1], progress=step)
     with watch.timing("byte_equal"):
         step = steps.named("byte_equal")
         draws = [
             _byte_equal_draw(inputs, tested, config, rng=rng, progress=step)
             for rng in generators[2:]
         ]
-    optimum = None
-    if tested.optimum is not None:
-        optimum = rate_score(tested.optimum, tested.label, min_background=config.min_background)
     return Comparison(
         data=data,
         snapshot=snapshot,
         byte_equal=average(draws),
-        optimum=optimum,
+        optimum=best_possible(tested, config),
         n_byte_equal=inputs.n_byte_equal,
         n_draws=len(draws),
         n_untrainable=sum(draw.n_train_sr == 0 for draw in draws),
         n_signal=int(np.count_nonzero(tested.label == 1)),
         n_background=int(np.count_nonzero(tested.label == 0)),
         seconds=watch.seconds,
-    )
-
-
-def average(results: list[MethodResult]) -> MethodResult:
-    """Returns the mean of several results of one method, with their spread as error.
-
-    The curves are averaged at equal background, even in log FPR.
-
-    Args:
-        results: at least two, all on the same evaluation events.
-
-    Raises:
-        DataError: fewer than two results.
-    """
-    if len(results) < 2:
-        raise DataError(f"expected at least 2 results to average; got {len(results)}")
-    lowest = max(float(r.curve.fpr[0]) for r in results)
-    fpr = np.geomspace(lowest, 1.0, CURVE_POINTS)
-    tpr = np.array([np.interp(np.log(fpr), np.log(r.curve.fpr), r.curve.tpr) for r in results])
-    sics = tpr / np.sqrt(fpr)
-    return MethodResult(
-        auc=_mean_and_spread([r.auc.value for r in results]),
-        max_sic=_mean_and_spread([r.max_sic.value for r in results]),
-        curve=SicCurve(tpr.mean(axis=0), fpr, sics.mean(axis=0), sics.std(axis=0, ddof=1)),
-        n_train_sr=round(float(np.mean([r.n_train_sr for r in results]))),
-        n_train_sb=round(float(np.mean([r.n_train_sb for r in results]))),
     )
 
 
@@ -209,23 +173,21 @@ def _byte_equal_draw(
     progress: Callable[[], None],
 ) -> MethodResult:
     rows = rng.choice(len(inputs.data), size=inputs.n_byte_equal, replace=False)
-    kept = inputs.data[rows]
-    if _is_trainable(kept[:, 0], config.regions, config.trees.folds):
-        return cwola(kept, tested, config=config, rng=rng, progress=progress)
-    for _ in range(config.trees.folds):
-        progress()
-    # Nothing can be learned from so few events: a constant score, AUC 1/2 and SIC 1.
-    return rate_score(
-        np.zeros(len(tested.label)), tested.label, min_background=config.min_background
-    )
+    try:
+        return _cwola(inputs.data[rows], tested, config, rng=rng, progress=progress)
+    except TooFewEventsError:
+        for _ in range(config.trees.folds):
+            progress()
+        return learned_nothing(tested, config)
 
 
-def _is_trainable(m: NDArray[np.floating[Any]], regions: Regions, folds: int) -> bool:
-    strip = regions.strip(m)
-    counts = [np.count_nonzero(strip == i) for i in range(len(regions.sidebands))]
-    n_inside = np.count_nonzero(regions.in_signal_region(m))
-    return bool(n_inside >= folds and sum(counts) >= folds and min(counts) >= 1)
-
-
-def _mean_and_spread(values: list[float]) -> Value:
-    return Value(float(np.mean(values)), float(np.std(values, ddof=1)))
+def _cwola(
+    x: NDArray[np.floating[Any]],
+    tested: Evaluation,
+    config: MethodConfig,
+    *,
+    rng: np.random.Generator,
+    progress: Callable[[], None],
+) -> MethodResult:
+    inputs = MethodInputs(events={"data": x})
+    return search("cwola", inputs, tested, config=config, rng=rng, progress=progress)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onlineflows.offline.curves import roc_figure, sic_figure
-from onlineflows.offline.cwola import MethodResult, rate_score
+from onlineflows.offline.scores import MethodResult, rate_score
 from onlineflows.offline.style import new_figure, save_figure
 
 

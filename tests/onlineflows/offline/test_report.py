@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from onlineflows.offline.curves import sic_figure
-from onlineflows.offline.cwola import MethodResult, rate_score
 from onlineflows.offline.distance import Distance
 from onlineflows.offline.distributions import TwoSamples
 from onlineflows.offline.inspection import History
@@ -22,6 +21,7 @@ from onlineflows.offline.report import (
     validation_figures,
     write_report,
 )
+from onlineflows.offline.scores import MethodResult, rate_score
 from onlineflows.offline.validate import Comparison
 from onlineflows.settings import ValidateConfig
 from streams.schema import EventSchema, Feature

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from onlineflows.errors import DataError
-from onlineflows.offline.cwola import Evaluation
-from onlineflows.offline.validate import Comparison, Inputs, average, compare
+from onlineflows.offline.scores import Evaluation, average
+from onlineflows.offline.validate import Comparison, Inputs, compare
 from onlineflows.settings import ValidateConfig
 
 SETTINGS = ValidateConfig(folds=2, draws=2, min_background=20)
