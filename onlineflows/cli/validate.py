@@ -19,7 +19,6 @@ from onlineflows.cli.inspect import facts, history_of
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.errors import ConfigError, DataError
-from onlineflows.offline.cwola import Evaluation
 from onlineflows.offline.distance import Distance, nats_to_truth
 from onlineflows.offline.distributions import TwoSamples
 from onlineflows.offline.regions import Regions
@@ -30,6 +29,7 @@ from onlineflows.offline.report import (
     validation_figures,
     write_report,
 )
+from onlineflows.offline.scores import Evaluation
 from onlineflows.offline.validate import Inputs, compare
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
