@@ -101,8 +101,9 @@ class _Stretch:
 class Batcher:
     """Reads a source and cuts what was read.
 
-    A piece ends behind its `batch_events`-th good event, at the end of the lumisection, or when
-    it covers `streams.batch.largest_range` indices; a piece without a good event is a gap. Where
+    A piece ends behind its `batch_events`-th good event, at the end of the lumisection or block,
+    or when it covers `streams.batch.largest_range` indices; a piece without a good event is a gap.
+    Where
     it ends depends on where it begins and on the source alone, and a stream is only ever read
     again from the beginning of a piece: without pacing it is cut the same way each time.
 
@@ -111,6 +112,7 @@ class Batcher:
         run: the run's number.
         batch_events: largest number of good events in a piece.
         lumisection_events: event indices per lumisection.
+        block_events: event indices per block that no piece may leave; 0 for no blocks.
         clock: for choosing the size of reads.
     """
 
@@ -121,6 +123,7 @@ class Batcher:
         run: int,
         batch_events: int,
         lumisection_events: int,
+        block_events: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -128,6 +131,8 @@ class Batcher:
         self._batch_events = batch_events
         self._largest_range = largest_range(batch_events)
         self._lumisection_events = lumisection_events
+        self._block_events = block_events
+        self._stops: tuple[int, ...] = ()
         self._clock = clock
         self._read_events = batch_events
         self._begin_at(0)
@@ -166,14 +171,19 @@ class Batcher:
         """Returns the lumisection of an event index, counted from 1."""
         return event // self._lumisection_events + 1
 
-    def seek(self, index: int) -> None:
+    def seek(self, index: int, *, stops: tuple[int, ...] = ()) -> None:
         """Makes the event with this index the next one.
+
+        Args:
+            index: where to go on.
+            stops: indices behind it, ascending, that no piece may reach across.
 
         Raises:
             InputError: the index lies outside the stream.
         """
         self._source.seek(index)
         self._begin_at(index)
+        self._stops = stops
 
     # --- cutting ---------------------------------------------------------------------------
 
@@ -212,8 +222,13 @@ class Batcher:
     @property
     def _reach(self) -> int:
         """One past the last event index that the next piece may cover."""
-        lumisection_end = self.lumisection_of(self._next_event) * self._lumisection_events
-        return min(self._next_event + self._largest_range, lumisection_end)
+        first = self._next_event
+        reach = min(
+            first + self._largest_range, self.lumisection_of(first) * self._lumisection_events
+        )
+        if self._block_events:
+            reach = min(reach, (first // self._block_events + 1) * self._block_events)
+        return min([reach, *(stop for stop in self._stops if stop > first)])
 
     def _cut(self, events: _Stretch) -> Piece:
         first, end = events.first_event, events.end_event

@@ -16,9 +16,10 @@ from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
 from replay.settings import PacingConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from streams.errors import InputError
+from streams.lanes import block_events
 from streams.ledger import ProducerLedger
 from streams.messages import Condition, Counts
-from streams.protocol import RunBegan
+from streams.protocol import RunBegan, counts_to_dict
 from streams.settings import WireConfig
 from streams.source import Source
 from streams.transport import Sender
@@ -78,6 +79,8 @@ class ProducerReport:
 
     Args:
         ledger: what became of every event.
+        lanes: the same from each lane's point of view.
+        problems: where the ledgers do not balance, in words.
         condition: how the run ended.
         text: why, where it did not end as planned.
         error: what the source failed with, where the run was ABORTED.
@@ -89,6 +92,8 @@ class ProducerReport:
     """
 
     ledger: ProducerLedger
+    lanes: tuple[ProducerLedger, ...]
+    problems: tuple[str, ...]
     condition: Condition
     text: str
     error: InputError | None
@@ -110,6 +115,10 @@ class ProducerReport:
             "live_s": self.live_s,
             "dead_s": self.dead_s,
             "n_rewinds": self.n_rewinds,
+            "problems": list(self.problems),
+            "lanes": [
+                {**counts_to_dict(lane.totals), "n_batches": lane.n_batches} for lane in self.lanes
+            ],
         }
 
 
@@ -151,7 +160,7 @@ def run_producer(
     on_listening: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProducerReport:
-    """Serves one run to one consumer and returns once the consumer has acknowledged its end.
+    """Serves one run to the consumer of each lane; returns once all have acknowledged its end.
 
     A source that fails ends the run as ABORTED, with everything before the damage sent; a stop
     request ends it as INTERRUPTED. In both cases the consumer is told, and acknowledges; an abort
@@ -174,14 +183,18 @@ def run_producer(
         TransportError: the address is taken, or no consumer comes or remains.
         RefusedError: the consumer refuses the run.
     """
+    has_blocks = wire.lanes > 1 and wire.mode == "lossless"
     batcher = Batcher(
         source,
         run=replay.run,
         batch_events=wire.batch_events,
         lumisection_events=replay.lumisection_events,
+        block_events=block_events(wire.batch_events) if has_blocks else 0,
         clock=clock,
     )
     document = dict(config or {})
+    if wire.lanes > 1:
+        document["lanes"] = wire.lanes
     begin = RunBegan(
         epoch=epoch_of(source, seed=seed, replay=replay, config=document),
         run=replay.run,
@@ -194,7 +207,7 @@ def run_producer(
         sources=source.files,
         config=document,
     )
-    with Sender(wire, begin, clock=clock) as sender:
+    with Sender(wire, begin, clock=clock, lumisection_events=replay.lumisection_events) as sender:
         log.info("listening at %s, epoch %s, %s", sender.address, begin.epoch, wire.mode)
         if on_listening is not None:
             on_listening(sender.address)
@@ -227,7 +240,6 @@ class _Loop:
         self._clock = clock
         self._stop = stop
         self._on_progress = on_progress
-        self._ledger = ProducerLedger()
         self._held: Piece | None = None
         self._busy: Piece | None = None
         self._condition: Condition | None = None
@@ -240,6 +252,11 @@ class _Loop:
         self._began_s = self._ended_s = self._last_progress_s = clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
+
+    @property
+    def _ledger(self) -> ProducerLedger:
+        """The account of the whole stream, which the sender keeps."""
+        return self._sender.ledger
 
     def _start_pacer(self) -> None:
         self._pacer = make_pacer(self._pacing)
@@ -261,8 +278,8 @@ class _Loop:
                 self._go_back()
             elif self._condition is not None:
                 self._sender.poll(WAIT_S)
-            elif self._stop.requested:
-                self._finish("INTERRUPTED", "the producer was stopped")
+            elif self._ends_here():
+                pass
             elif self._held is not None:
                 self._dispatch(self._held)
             else:
@@ -284,6 +301,15 @@ class _Loop:
         if self._condition is None or self._sender.rewind_to is not None:
             return False
         return self._sender.is_acknowledged or (self._stop.requested and not self._sender.is_alive)
+
+    def _ends_here(self) -> bool:
+        """Ends the run where that was asked for; all lanes must have come to the same event."""
+        ending = self._sender.ending
+        if ending is not None and ending.event == self._ledger.next_event:
+            self._finish(ending.condition, ending.text)
+        elif self._stop.requested and not self._sender.stops:
+            self._finish("INTERRUPTED", "the producer was stopped")
+        return self._condition is not None
 
     def _advance(self) -> None:
         """Takes the next piece that is due and sends it, or waits for one."""
@@ -341,10 +367,9 @@ class _Loop:
         if piece.batch is None:
             self._flush_busy()
             self._withhold(piece)
-        elif self._sender.has_credit:
+        elif self._sender.can_send(piece.first_event):
             self._flush_busy()
             self._sender.send(piece.batch, piece.counts, piece.truth)
-            self._ledger.record(piece.first_event, piece.end_event, piece.counts)
             self._live.advance(self._clock(), dead=False)
         elif self._is_realtime:
             self._drop(piece)
@@ -357,7 +382,6 @@ class _Loop:
 
     def _withhold(self, piece: Piece) -> None:
         self._sender.gap(piece.first_event, piece.end_event, piece.counts, piece.lumisection)
-        self._ledger.record(piece.first_event, piece.end_event, piece.counts)
 
     def _drop(self, piece: Piece) -> None:
         """Adds a piece to the dead stretch, which is told as one when it is over."""
@@ -375,8 +399,7 @@ class _Loop:
     def _close_lumisection(self, lumisection: int) -> None:
         self._flush_busy()
         live_ns, dead_ns = self._live.take_ns()
-        counts = self._ledger.close(lumisection, live_ns=live_ns, dead_ns=dead_ns)
-        self._sender.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
+        self._sender.end_lumisection(lumisection, live_ns=live_ns, dead_ns=dead_ns)
 
     def _finish(self, condition: Condition, text: str) -> None:
         self._held = None
@@ -386,9 +409,7 @@ class _Loop:
         if self._ledger.open_counts.generated:
             self._close_lumisection(self._batcher.lumisection_of(self._ledger.next_event - 1))
         live_ns, dead_ns = self._live.totals_ns
-        self._sender.end_run(
-            condition, self._ledger.totals, live_ns=live_ns, dead_ns=dead_ns, text=text
-        )
+        self._sender.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
         self._condition = condition
         self._text = text
         log.info("end of run: %s after %d events", condition, self._ledger.next_event)
@@ -409,10 +430,9 @@ class _Loop:
         self._condition = None
         self._error = self._verification = None
         self._held = self._busy = None
-        self._ledger.rewind(position, self._batcher.lumisection_of(position.closed_event))
         self._sender.rewound()
         try:
-            self._batcher.seek(position.next_event)
+            self._batcher.seek(position.next_event, stops=self._sender.stops)
         except InputError as error:
             self._fail(error)
             return
@@ -443,7 +463,9 @@ class _Loop:
     def _report(self, condition: Condition) -> ProducerReport:
         live_ns, dead_ns = self._live.totals_ns
         return ProducerReport(
-            ledger=self._ledger,
+            ledger=self._sender.ledger,
+            lanes=self._sender.ledgers,
+            problems=self._sender.balance().problems,
             condition=condition,
             text=self._text,
             error=self._error,

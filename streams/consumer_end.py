@@ -425,6 +425,8 @@ class ConsumerEnd:
                 window_batches=self._window.n_batches,
                 window_nbytes=self._wire.window_nbytes,
                 truth=self._wire.truth,
+                lane=self._wire.lane,
+                lanes=self._wire.lanes,
             )
         )
 

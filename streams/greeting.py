@@ -5,12 +5,25 @@ from streams.messages import VERSION, Hello, Refusal, Stand
 from streams.protocol import RunBegan
 
 
-def refusal_of(hello: Hello, run: RunBegan) -> Refusal | None:
-    """Returns why a consumer can't be served, None where it can."""
+def refusal_of(hello: Hello, run: RunBegan, *, lanes: int = 1) -> Refusal | None:
+    """Returns why a consumer can't be served, None where it can.
+
+    Args:
+        hello: how the consumer introduces itself.
+        run: what it would be served.
+        lanes: how many consumers share it.
+    """
     if VERSION not in hello.versions:
         return Refusal(
             "version",
             f"this producer speaks protocol {VERSION}; the consumer {list(hello.versions)}",
+        )
+    if hello.lanes != lanes or hello.lane >= lanes:
+        return Refusal(
+            "lane",
+            f"this producer has {lanes} lanes, counted from 0; the consumer asks for lane "
+            f"{hello.lane} of {hello.lanes}: give both the same wire.lanes, and each consumer a "
+            "wire.lane of its own",
         )
     if hello.epoch is not None and hello.epoch.hex() != run.epoch:
         return Refusal(

@@ -2,9 +2,10 @@
 
 ::
 
-    generated = sent + not_selected + prescaled + busy + bad + operator     (the producer's side)
-    sent      = trained + skipped (by reason) + lost                        (the consumer's side)
+    generated = sent + elsewhere + not_selected + prescaled + busy + bad + operator   (producer)
+    sent      = trained + skipped (by reason) + lost                                  (consumer)
 
+``elsewhere`` is what went to the other lanes; in the account of the whole stream it is zero.
 ``lost`` is what was sent and never arrived: its number follows from the producer's count, its
 place was named when the consumer noticed. ``unaccounted`` is whatever fails to balance; it must
 be zero. Lumisections that are closed and accounted for collapse into counters, so that memory

@@ -1,4 +1,4 @@
-"""The messages of the wire, version 1: typed headers that forbid what they do not know.
+"""The messages of the wire, version 2: typed headers that forbid what they do not know.
 
 Each message is one MessagePack header of at most 4 KiB; DATA is followed by its raw frames and
 BOR by a document. Epochs and hashes are raw bytes, event and batch numbers 63-bit integers.
@@ -29,7 +29,7 @@ from msgspec import Meta, Struct
 
 from streams.settings import Mode
 
-VERSION = 1
+VERSION = 2
 """Version of the protocol; two sides with different versions refuse each other."""
 
 MAX_HEADER_NBYTES = 4096
@@ -40,7 +40,7 @@ Condition = Literal["GOOD", "TAINTED", "INCOMPLETE", "INTERRUPTED", "ABORTED"]
 """How a run ended: as planned; with doubtful data; with data missing; stopped on purpose;
 ended by a failure."""
 
-RefusalCode = Literal["version", "epoch", "occupied", "window", "accounts", "greet"]
+RefusalCode = Literal["version", "lane", "epoch", "occupied", "window", "accounts", "greet"]
 
 Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]
@@ -50,19 +50,20 @@ Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_LENGTH)]
 Text = Annotated[str, Meta(max_length=512)]
 
 
-class Counts(Struct, frozen=True, forbid_unknown_fields=True):
+class Counts(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What became of the event indices of a range, from the producer's point of view.
 
-    generated = sent + not_selected + prescaled + busy + bad + operator, always.
+    generated = sent + elsewhere + not_selected + prescaled + busy + bad + operator, always.
 
     Args:
         generated: all of them.
         sent: those that went out.
         not_selected: failed the trigger's selection.
         prescaled: selected, and left out by the prescale.
-        busy: would have been sent, but the consumer had no room (realtime mode only).
+        busy: would have been sent, but no consumer had room (realtime mode only).
         bad: could not be used.
         operator: withheld because an operator said so.
+        elsewhere: sent to the consumers of other lanes; zero where the whole stream is meant.
     """
 
     generated: Whole = 0
@@ -72,6 +73,7 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
     busy: Whole = 0
     bad: Whole = 0
     operator: Whole = 0
+    elsewhere: Whole = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(
@@ -82,6 +84,7 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
             self.busy + other.busy,
             self.bad + other.bad,
             self.operator + other.operator,
+            self.elsewhere + other.elsewhere,
         )
 
     def __sub__(self, other: "Counts") -> "Counts":
@@ -93,17 +96,37 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True):
             self.busy - other.busy,
             self.bad - other.bad,
             self.operator - other.operator,
+            self.elsewhere - other.elsewhere,
         )
 
     @property
     def withheld(self) -> int:
-        """Events that were generated and not sent, for whatever reason."""
-        return self.not_selected + self.prescaled + self.busy + self.bad + self.operator
+        """Events that were generated and not sent here, for whatever reason."""
+        dropped = self.not_selected + self.prescaled + self.busy + self.bad + self.operator
+        return dropped + self.elsewhere
 
     @property
     def discrepancy(self) -> int:
         """Generated minus everything that is accounted for; zero where the counts balance."""
         return self.generated - self.sent - self.withheld
+
+    def seen_elsewhere(self) -> "Counts":
+        """Returns the counts of the same events for a lane that they are not sent to.
+
+        Example:
+            >>> Counts(5, 3, bad=2).seen_elsewhere() == Counts(generated=5, elsewhere=3, bad=2)
+            True
+        """
+        return self + Counts(elsewhere=self.sent) - Counts(sent=self.sent)
+
+    def of_all_lanes(self) -> "Counts":
+        """Returns the counts of the same events for the whole stream.
+
+        Example:
+            >>> Counts(5, 1, elsewhere=2, bad=2).of_all_lanes() == Counts(5, 3, bad=2)
+            True
+        """
+        return self + Counts(sent=self.elsewhere) - Counts(elsewhere=self.elsewhere)
 
     def dropped(self) -> "Counts":
         """Returns the counts of the same events where those to be sent found no room.
@@ -144,8 +167,11 @@ class Stand(Struct, frozen=True, forbid_unknown_fields=True):
     digest: Hash
 
 
-class Hello(Struct, tag="HELLO", frozen=True, forbid_unknown_fields=True):
-    """A consumer introduces itself, at first contact and whenever it has lost the producer."""
+class Hello(Struct, tag="HELLO", frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A consumer introduces itself, at first contact and whenever it has lost the producer.
+
+    `lane` of `lanes` is the share of the stream that it is there for, counted from 0.
+    """
 
     versions: Annotated[tuple[Whole, ...], Meta(min_length=1, max_length=16)]
     name: Name
@@ -154,6 +180,8 @@ class Hello(Struct, tag="HELLO", frozen=True, forbid_unknown_fields=True):
     window_batches: Positive
     window_nbytes: Positive
     truth: bool
+    lane: Whole = 0
+    lanes: Positive = 1
 
 
 class Credit(Struct, tag="CREDIT", frozen=True, forbid_unknown_fields=True):

@@ -1,23 +1,16 @@
-"""The producer's end of the wire as a state machine: frames in, frames and decisions out.
+"""The producer's end of one lane as a state machine: frames in, frames and decisions out.
 
 It opens no socket and has no clock: whoever drives it passes ``now`` in seconds of any clock that
-never goes back, delivers what arrives to `receive` and sends what it finds in `outbox`. The rules
-are in `streams.protocol`. One consumer at a time; several come with their own credit later.
+never goes back, delivers what arrives to `receive`, calls `tick` once it has, and sends what it
+finds in `outbox`. The rules are in `streams.protocol`; what it has said is kept by
+`streams.outgoing`, the ends of several lanes by `streams.lanes`.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
-from streams.codec import (
-    Frames,
-    decode_from_consumer,
-    decode_from_producer,
-    encode,
-    encode_batch,
-    encode_begin,
-    extend_digest,
-)
+from streams.codec import Frames, decode_from_consumer, decode_from_producer, encode, encode_begin
 from streams.errors import MessageError, ProtocolError, RefusedError, TransportError
 from streams.greeting import is_consistent, refusal_of
 from streams.messages import (
@@ -26,25 +19,18 @@ from streams.messages import (
     Condition,
     Counts,
     Credit,
-    Data,
-    EndLumisection,
-    EndRun,
     FromConsumer,
     FromProducer,
-    Gap,
     Hello,
     Nack,
-    Ping,
     Pong,
     Refusal,
     Stand,
     Welcome,
 )
-from streams.protocol import NO_DIGEST, SILENT_HEARTBEATS, Position, RunBegan
+from streams.outgoing import Outgoing
+from streams.protocol import SILENT_HEARTBEATS, Position, RunBegan
 from streams.settings import WireConfig
-
-KEPT_LUMISECTIONS = 512
-"""How many EOLS messages a realtime producer keeps for a consumer that comes back."""
 
 
 @dataclass(slots=True)
@@ -61,12 +47,14 @@ class _Consumer:
 
 
 class ProducerEnd:
-    """One producer's side of one epoch.
+    """One producer's side of one lane of one epoch.
 
     Args:
-        wire: mode, heartbeat and time limit.
+        wire: mode, lanes, heartbeat and time limit.
         begin: the run to announce.
         now: the time.
+        lane: which lane it is.
+        outbox: where to put what is to be sent; a new one by default.
 
     Raises:
         MessageError: the run has a number that is out of range, or its configuration is not made
@@ -78,11 +66,20 @@ class ProducerEnd:
         n_malformed: messages that could not be understood, so far.
     """
 
-    def __init__(self, wire: WireConfig, begin: RunBegan, now: float) -> None:
-        self.outbox: deque[tuple[bytes, Frames]] = deque()
+    def __init__(
+        self,
+        wire: WireConfig,
+        begin: RunBegan,
+        now: float,
+        *,
+        lane: int = 0,
+        outbox: deque[tuple[bytes, Frames]] | None = None,
+    ) -> None:
+        self.outbox: deque[tuple[bytes, Frames]] = deque() if outbox is None else outbox
         self.rewind: Position | None = None
         self.n_malformed = 0
         self._wire = wire
+        self._lane = lane
         self._begin = begin
         self._begin_frames = encode_begin(begin)
         decode_from_producer(self._begin_frames)  # what no consumer would accept fails here
@@ -90,21 +87,31 @@ class ProducerEnd:
         self._consumer: _Consumer | None = None
         self._alone_since = now
         self._last_ping = now
-        self._next_batch = 0
-        self._next_event = 0
-        self._closed_event = 0
-        self._digest = NO_DIGEST
-        self._lumisections: deque[EndLumisection] = deque(maxlen=KEPT_LUMISECTIONS)
-        self._end: EndRun | None = None
+        self._said = Outgoing(self._epoch)
         self._end_acknowledged = False
         self._is_muted = False
 
     # --- decisions -------------------------------------------------------------------------
 
     @property
+    def epoch(self) -> str:
+        """The run's epoch, 32 hexadecimal digits."""
+        return self._begin.epoch
+
+    @property
+    def peer(self) -> bytes | None:
+        """The address of the consumer; None where there is none."""
+        return None if self._consumer is None else self._consumer.peer
+
+    @property
     def is_connected(self) -> bool:
         """Whether a consumer has been accepted and has not left."""
         return self._consumer is not None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end of the run was said, and nothing must be said again."""
+        return self._said.end is not None and self.rewind is None
 
     @property
     def is_acknowledged(self) -> bool:
@@ -119,7 +126,7 @@ class ProducerEnd:
     @property
     def next_event(self) -> int:
         """Index of the event that the next record must begin with."""
-        return self._next_event
+        return self._said.next_event
 
     def is_alive(self, now: float) -> bool:
         """Returns whether the consumer gave a sign of life within five heartbeats."""
@@ -128,11 +135,11 @@ class ProducerEnd:
 
     def has_credit(self, now: float) -> bool:
         """Returns whether a batch may be sent now."""
-        if self._consumer is None or self.rewind is not None or self._end is not None:
+        if self._consumer is None or self.rewind is not None or self._said.end is not None:
             return False
         if self._wire.mode == "realtime" and not self.is_alive(now):
             return False
-        return self._next_batch < self._consumer.up_to
+        return self._said.next_batch < self._consumer.up_to
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -159,27 +166,15 @@ class ProducerEnd:
             ProtocolError: the batch isn't the next one, its counts don't add up, or there is no
                 credit.
         """
-        self._require_next(batch.first_event, batch.end_event, counts, n_sent=len(batch))
+        self._require_open()
         consumer = self._consumer
-        if consumer is None or self._next_batch >= consumer.up_to:
-            raise ProtocolError(f"batch {self._next_batch} has no credit; ask has_credit first")
-        header = Data(
-            epoch=self._epoch,
-            batch=self._next_batch,
-            first_event=batch.first_event,
-            end_event=batch.end_event,
-            closed_event=self._closed_event,
-            counts=counts,
-            run=batch.run,
-            lumisection=batch.lumisection,
-            sent_ns=sent_ns,
-            sent_monotonic_ns=monotonic_ns,
-        )
-        header, frames = encode_batch(header, batch, truth if self.wants_truth else None)
+        if consumer is None or self._said.next_batch >= consumer.up_to:
+            raise ProtocolError(
+                f"batch {self._said.next_batch} has no credit; ask has_credit first"
+            )
+        labels = truth if self.wants_truth else None
+        frames = self._said.batch(batch, counts, labels, sent_ns, monotonic_ns)
         self.outbox.append((consumer.peer, frames))
-        self._digest = extend_digest(self._digest, header)
-        self._next_batch += 1
-        self._next_event = batch.end_event
 
     def gap(self, first_event: int, end_event: int, counts: Counts, lumisection: int) -> None:
         """Says that nothing is sent of the next range of event indices.
@@ -187,38 +182,17 @@ class ProducerEnd:
         Raises:
             ProtocolError: the range isn't next in the stream, or its counts don't add up.
         """
-        self._require_next(first_event, end_event, counts, n_sent=0)
+        self._require_open()
+        message = self._said.gap(first_event, end_event, counts, lumisection)
         if not self._is_muted:
-            self._tell(
-                Gap(
-                    epoch=self._epoch,
-                    next_batch=self._next_batch,
-                    first_event=first_event,
-                    end_event=end_event,
-                    closed_event=self._closed_event,
-                    lumisection=lumisection,
-                    counts=counts,
-                )
-            )
-        self._next_event = end_event
+            self._tell(message)
 
     def end_lumisection(
         self, lumisection: int, counts: Counts, *, live_ns: int = 0, dead_ns: int = 0
     ) -> None:
         """Closes a lumisection at the present position."""
         self._require_open()
-        message = EndLumisection(
-            epoch=self._epoch,
-            next_batch=self._next_batch,
-            lumisection=lumisection,
-            first_event=self._closed_event,
-            end_event=self._next_event,
-            counts=counts,
-            live_ns=live_ns,
-            dead_ns=dead_ns,
-        )
-        self._lumisections.append(message)
-        self._closed_event = self._next_event
+        message = self._said.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
         if not self._is_muted:
             self._tell(message)
 
@@ -233,52 +207,28 @@ class ProducerEnd:
     ) -> None:
         """Ends the run at the present position; a rewind re-opens it."""
         self._require_open()
-        self._end = EndRun(
-            epoch=self._epoch,
-            n_batches=self._next_batch,
-            end_event=self._next_event,
-            counts=counts,
-            live_ns=live_ns,
-            dead_ns=dead_ns,
-            digest=self._digest,
-            condition=condition,
-            text=text[:512],
+        self._tell(
+            self._said.end_run(condition, counts, live_ns=live_ns, dead_ns=dead_ns, text=text)
         )
-        self._tell(self._end)
 
     def rewound(self) -> None:
         """Says that the stream stands at `rewind` now and goes on from there."""
         if self.rewind is None:
             raise ProtocolError("the stream was moved, but nobody had asked for it")
-        self._next_batch = self.rewind.next_batch
-        self._next_event = self.rewind.next_event
-        self._closed_event = self.rewind.closed_event
-        self._digest = bytes.fromhex(self.rewind.digest)
-        self._end = None
+        self._said.go_to(self.rewind)
+        self._end_acknowledged = False
         self.rewind = None
 
     def _require_open(self) -> None:
         if self.rewind is not None:
             raise ProtocolError(f"the stream must go back to event {self.rewind.next_event} first")
-        if self._end is not None:
+        if self._said.end is not None:
             raise ProtocolError("the run has ended; nothing can follow")
-
-    def _require_next(
-        self, first_event: int, end_event: int, counts: Counts, *, n_sent: int
-    ) -> None:
-        self._require_open()
-        if first_event != self._next_event:
-            raise ProtocolError(f"expected event {self._next_event} next; got {first_event}")
-        if not counts.cover(first_event, end_event) or counts.sent != n_sent:
-            raise ProtocolError(
-                f"expected counts of events [{first_event}, {end_event}), {n_sent} of them sent; "
-                f"got {counts}"
-            )
 
     # --- what arrives ----------------------------------------------------------------------
 
     def receive(self, peer: bytes, frames: Frames, now: float) -> None:
-        """Takes one message.
+        """Takes one message as it arrived.
 
         Raises:
             RefusedError: the consumer refuses this producer, with its reason.
@@ -288,6 +238,14 @@ class ProducerEnd:
         except MessageError:
             self.n_malformed += 1
             return
+        self.take(peer, message, now)
+
+    def take(self, peer: bytes, message: FromConsumer, now: float) -> None:
+        """Takes one message.
+
+        Raises:
+            RefusedError: the consumer refuses this producer, with its reason.
+        """
         if isinstance(message, Hello):
             self._greet(peer, message, now)
             return
@@ -306,7 +264,9 @@ class ProducerEnd:
             case Credit():
                 consumer.up_to = max(consumer.up_to, message.up_to)
                 consumer.acknowledged = max(consumer.acknowledged, message.acknowledged)
-                if message.ended and self._end is not None:
+                end = self._said.end
+                # A consumer that was told of an earlier end may not mean this one.
+                if message.ended and end is not None and message.acknowledged >= end.n_batches:
                     self._end_acknowledged = True
             case Nack():
                 self._go_back(message.stand)
@@ -316,51 +276,71 @@ class ProducerEnd:
                 self._forget(now)
                 raise RefusedError(f"consumer {consumer.name!r} refuses: {message.text}")
             case Bye():
-                self._end_acknowledged |= message.code == "done" and self._end is not None
+                self._end_acknowledged |= message.code == "done" and self._said.end is not None
                 self._forget(now)
 
     def _greet(self, peer: bytes, hello: Hello, now: float) -> None:
         present = self._consumer
-        refusal = refusal_of(hello, self._begin)
+        refusal = refusal_of(hello, self._begin, lanes=self._wire.lanes)
         if present is not None and present.peer != peer and self.is_alive(now):
             refusal = Refusal("occupied", f"consumer {present.name!r} is being served")
+            if self._wire.lanes > 1:
+                refusal = Refusal(
+                    "occupied",
+                    f"lane {self._lane} of {self._wire.lanes} is consumer {present.name!r}'s: "
+                    "choose another wire.lane",
+                )
+        if refusal is None and not self._can_go_back():
+            refusal = self._refusal_of_the_future(hello.stand)
         if refusal is not None:
             self._send(peer, refusal)
             return
         self._consumer = _Consumer(peer, hello.name, hello.truth, now)
         self._consumer.acknowledged = hello.stand.next_batch
-        resumes_at = self._resumption(hello.stand)
-        self._send(peer, resumes_at)
+        self._send(peer, self._resumption(hello.stand))
         self.outbox.append((peer, self._begin_frames))
         self._go_back(hello.stand)
+
+    def _refusal_of_the_future(self, stand: Stand) -> Refusal | None:
+        if stand.next_event <= self._said.next_event:
+            return None
+        return Refusal(
+            "accounts",
+            f"the consumer stands at event {stand.next_event}, this realtime producer at "
+            f"{self._said.next_event}: it was started again and can't take over what its "
+            "predecessor sent; start the consumer without --resume",
+        )
 
     def _resumption(self, stand: Stand) -> Welcome:
         goes_back = self._can_go_back()
         return Welcome(
             version=VERSION,
             epoch=self._epoch,
-            next_batch=stand.next_batch if goes_back else self._next_batch,
-            next_event=stand.next_event if goes_back else self._next_event,
+            next_batch=stand.next_batch if goes_back else self._said.next_batch,
+            next_event=stand.next_event if goes_back else self._said.next_event,
         )
 
     def _can_go_back(self) -> bool:
-        return self._wire.mode == "lossless" or (self._next_event == 0 and self._end is None)
+        if self._wire.mode == "lossless":
+            return True
+        # A realtime producer that was started again takes over where its consumer stands. Where
+        # there are several, only together would they know what was sent to whom.
+        said = self._said
+        return self._wire.lanes == 1 and said.next_event == 0 and said.end is None
 
     def _go_back(self, stand: Stand) -> None:
         """Moves the stream back to a consumer's position, or repeats what can be repeated."""
-        here = (self._next_batch, self._next_event, self._closed_event)
-        there = (stand.next_batch, stand.next_event, stand.closed_event)
         if self._can_go_back():
-            if here != there or self.rewind is not None:
+            if not self._said.stands_at(stand) or self.rewind is not None:
                 if is_consistent(stand):
                     self.rewind = Position.of(self._epoch, stand)
                 return
         else:
-            for message in self._lumisections:
+            for message in self._said.lumisections:
                 if message.end_event > stand.closed_event:
                     self._tell(message)
-        if self._end is not None:
-            self._tell(self._end)
+        if self._said.end is not None:
+            self._tell(self._said.end)
 
     def unreachable(self, peer: bytes, now: float) -> None:
         """Says that a message could not be delivered: the peer's connection is gone."""
@@ -373,31 +353,26 @@ class ProducerEnd:
         Raises:
             TransportError: no consumer has been heard for the time limit.
         """
-        limit = self._wire.connect_timeout_s
         # What nobody takes must not pile up: a realtime consumer that wakes asks for it again.
         self._is_muted = self._wire.mode == "realtime" and not self.is_alive(now)
-        if self._consumer is None:
-            if now - self._alone_since > limit and not self._end_acknowledged:
-                raise TransportError(
-                    f"no consumer at {self._wire.address} for {limit:g} s: start "
-                    "one with the same address, or raise wire.connect_timeout_s"
-                )
-            return
-        if now - self._consumer.last_heard > limit:
-            raise TransportError(
-                f"consumer {self._consumer.name!r} has been silent for {limit:g} s: it hangs or "
-                "its machine is gone; start it again with --resume, then this producer"
-            )
-        if now - self._last_ping >= self._wire.heartbeat_s:
+        if not self._end_acknowledged:
+            self._require_company(now)
+        if self._consumer is not None and now - self._last_ping >= self._wire.heartbeat_s:
             self._last_ping = now
-            self._tell(
-                Ping(
-                    epoch=self._epoch,
-                    next_batch=self._next_batch,
-                    next_event=self._next_event,
-                    closed_event=self._closed_event,
-                    ended=self._end is not None,
-                )
+            self._tell(self._said.ping())
+
+    def _require_company(self, now: float) -> None:
+        limit = self._wire.connect_timeout_s
+        which = f" for lane {self._lane}" if self._wire.lanes > 1 else ""
+        if self._consumer is None and now - self._alone_since > limit:
+            raise TransportError(
+                f"no consumer{which} at {self._wire.address} for {limit:g} s: start "
+                "one with the same address, or raise wire.connect_timeout_s"
+            )
+        if self._consumer is not None and now - self._consumer.last_heard > limit:
+            raise TransportError(
+                f"consumer {self._consumer.name!r}{which} has been silent for {limit:g} s: it "
+                "hangs or its machine is gone; start it again with --resume, then this producer"
             )
 
     def _forget(self, now: float) -> None:

@@ -26,7 +26,7 @@ says HELLO again, and a realtime producer treats the consumer as having no credi
 ``connect_timeout_s`` either side gives up.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from streams.batch import Batch, Truth
@@ -108,6 +108,10 @@ class Position:
                 f"open, digest; got {error!r}"
             ) from error
         return position
+
+    def of_all_lanes(self) -> Self:
+        """Returns the position as seen by the whole stream: what went elsewhere was sent."""
+        return replace(self, run=self.run.of_all_lanes(), open=self.open.of_all_lanes())
 
     @property
     def stand(self) -> Stand:

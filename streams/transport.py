@@ -7,7 +7,7 @@ lose its tail (libzmq issue 4660), which the acknowledged end of run would turn 
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -15,18 +15,17 @@ import zmq
 
 from streams.batch import Batch, Truth
 from streams.consumer_end import ConsumerEnd
-from streams.errors import TransportError
+from streams.errors import SecurityError, TransportError
+from streams.lanes import ONE_LUMISECTION, Ending, Lanes
+from streams.ledger import Balance, ProducerLedger
 from streams.messages import Condition, Counts
-from streams.producer_end import ProducerEnd
 from streams.protocol import SILENT_HEARTBEATS, Incoming, Position, RunBegan
 from streams.schema import EventSchema
+from streams.security import Guard, Knock
 from streams.settings import WireConfig
 
 LINGER_MS = 2000
 """How long a closing socket tries to deliver its last words."""
-
-MAX_REQUEST_NBYTES = 16 << 10
-"""No consumer has more to say in one message."""
 
 MESSAGES_PER_POLL = 256
 """Upper bound on what one poll takes in, so that a flood can't hold the loop."""
@@ -37,16 +36,18 @@ Clock = Callable[[], float]
 
 
 class Sender:
-    """The producer's socket: binds, serves one consumer, sends what credit allows.
+    """The producer's socket: binds, serves the consumer of each lane, sends what credit allows.
 
     Args:
         config: the wire.
         begin: the run to announce.
         clock: seconds, never going back.
         wall_ns: Unix time in nanoseconds, written into each batch.
+        lumisection_events: event indices per lumisection.
 
     Raises:
         TransportError: the address can't be bound.
+        SecurityError: a key or the allow-list is missing or can't be used.
     """
 
     def __init__(
@@ -56,58 +57,84 @@ class Sender:
         *,
         clock: Clock = time.monotonic,
         wall_ns: Callable[[], int] = time.time_ns,
+        lumisection_events: int = ONE_LUMISECTION,
     ) -> None:
         _require_address(config.address)
         self._clock = clock
         self._wall_ns = wall_ns
-        self._end = ProducerEnd(config, begin, clock())
+        self._end = Lanes(config, begin, clock(), lumisection_events=lumisection_events)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
         _set_heartbeats(self._socket, config)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_REQUEST_NBYTES)
         # What may queue is bounded by credit; a mark would only turn into lost control messages.
         self._socket.setsockopt(zmq.SNDHWM, 0)
+        try:
+            self._guard = Guard(self._context, self._socket, config, clock())
+        except SecurityError:
+            _close(self._socket, self._context)
+            raise
         try:
             self._socket.bind(config.address)
         except zmq.ZMQError as error:
             self.close()
             raise TransportError(_why_not_bound(config.address, error)) from error
+        self._poller = zmq.Poller()
+        for socket in (self._socket, *self._guard.sockets):
+            self._poller.register(socket, zmq.POLLIN)
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     @property
     def is_connected(self) -> bool:
-        """Whether a consumer has been accepted and has not left."""
+        """Whether a consumer has been accepted in every lane and has not left."""
         return self._end.is_connected
 
-    @property
-    def has_credit(self) -> bool:
-        """Whether a batch may be sent now."""
-        return self._end.has_credit(self._clock())
+    def can_send(self, first_event: int) -> bool:
+        """Returns whether the batch that begins with this event may be sent now."""
+        return self._end.can_send(first_event, self._clock())
 
     @property
     def is_alive(self) -> bool:
-        """Whether the consumer gave a sign of life within five heartbeats."""
+        """Whether a consumer gave a sign of life within five heartbeats."""
         return self._end.is_alive(self._clock())
 
     @property
     def is_acknowledged(self) -> bool:
-        """Whether the consumer holds everything durably, the end of the run included."""
+        """Whether the consumers hold everything durably, the end of the run included."""
         return self._end.is_acknowledged
+
+    @property
+    def ledger(self) -> ProducerLedger:
+        """What became of every event of the stream so far."""
+        return self._end.ledger
+
+    @property
+    def ledgers(self) -> tuple[ProducerLedger, ...]:
+        """The same from each lane's point of view."""
+        return self._end.ledgers
+
+    def balance(self) -> Balance:
+        """Returns whether every event is accounted for, in each lane and in all."""
+        return self._end.balance()
 
     @property
     def rewind_to(self) -> Position | None:
         """The position that a consumer asks the stream to go back to; None for none.
 
-        Move the source to its `next_event`, adopt its counts, then call `rewound`.
+        Call `rewound`, then move the source to its `next_event`.
         """
         return self._end.rewind
 
     @property
-    def wants_truth(self) -> bool:
-        """Whether the consumer asked for truth labels and they exist."""
-        return self._end.wants_truth
+    def stops(self) -> tuple[int, ...]:
+        """Event indices ahead that no batch may reach across: there are lanes that stand there."""
+        return self._end.stops
+
+    @property
+    def ending(self) -> Ending | None:
+        """Where the run must end, because some consumers were told so already."""
+        return self._end.ending
 
     @property
     def n_malformed(self) -> int:
@@ -115,8 +142,13 @@ class Sender:
         return self._end.n_malformed
 
     @property
+    def refusals(self) -> Mapping[str, int]:
+        """Connections that were refused, and messages of revoked keys, by reason, so far."""
+        return self._guard.refusals
+
+    @property
     def progress(self) -> tuple[int, int]:
-        """Batches that the consumer holds durably, and events that it has trained on."""
+        """Batches that the consumers hold durably, and events that they have trained on."""
         return self._end.progress
 
     def poll(self, timeout_s: float = 0.0) -> None:
@@ -127,16 +159,22 @@ class Sender:
             TransportError: nobody has been there for the time limit.
         """
         if timeout_s > 0:
-            self._socket.poll(max(1, round(1000 * timeout_s)))
+            self._poller.poll(max(1, round(1000 * timeout_s)))
+            self._guard.hurry()
         try:
-            for peer, *frames in _arrived(self._socket):
-                self._end.receive(peer, frames, self._clock())
+            self._guard.attend(self._clock())
+            for _ in _waiting(self._socket):
+                (peer, *frames), is_admitted = self._guard.receive(self._socket)
+                if is_admitted:
+                    self._end.receive(peer, frames, self._clock())
+                else:
+                    self._end.unreachable(peer, self._clock())
             self._end.tick(self._clock())
         finally:
             self._flush()
 
     def send(self, batch: Batch, counts: Counts, truth: Truth | None = None) -> None:
-        """Sends the next batch; ask `has_credit` first.
+        """Sends the next batch; ask `can_send` first.
 
         Args:
             batch: the events that are sent of a range.
@@ -146,8 +184,11 @@ class Sender:
         Raises:
             ProtocolError: it isn't the next one, its counts don't add up, or there is no credit.
         """
-        now_ns = max(0, round(1e9 * self._clock()))
-        self._end.batch(batch, counts, truth, self._wall_ns(), now_ns)
+        now = self._clock()
+        now_ns = max(0, round(1e9 * now))
+        self._end.batch(
+            batch, counts, truth, now=now, sent_ns=self._wall_ns(), monotonic_ns=now_ns
+        )
         self._flush()
 
     def gap(self, first_event: int, end_event: int, counts: Counts, lumisection: int) -> None:
@@ -155,32 +196,25 @@ class Sender:
         self._end.gap(first_event, end_event, counts, lumisection)
         self._flush()
 
-    def end_lumisection(
-        self, lumisection: int, counts: Counts, *, live_ns: int = 0, dead_ns: int = 0
-    ) -> None:
+    def end_lumisection(self, lumisection: int, *, live_ns: int = 0, dead_ns: int = 0) -> None:
         """Closes a lumisection at the present position."""
-        self._end.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
+        self._end.end_lumisection(lumisection, live_ns=live_ns, dead_ns=dead_ns)
         self._flush()
 
     def end_run(
-        self,
-        condition: Condition,
-        counts: Counts,
-        *,
-        live_ns: int = 0,
-        dead_ns: int = 0,
-        text: str = "",
+        self, condition: Condition, *, live_ns: int = 0, dead_ns: int = 0, text: str = ""
     ) -> None:
         """Ends the run at the present position; then poll until `is_acknowledged`."""
-        self._end.end_run(condition, counts, live_ns=live_ns, dead_ns=dead_ns, text=text)
+        self._end.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
         self._flush()
 
     def rewound(self) -> None:
-        """Says that the stream stands at `rewind_to` now and goes on from there."""
+        """Takes back everything behind `rewind_to`; the stream goes on from there."""
         self._end.rewound()
 
     def close(self) -> None:
         """Closes the socket, last words delivered within two seconds; safe to call twice."""
+        self._guard.close(self._socket)
         _close(self._socket, self._context)
 
     def _flush(self) -> None:
@@ -220,6 +254,7 @@ class Receiver:
 
     Raises:
         TransportError: the address is malformed.
+        SecurityError: a key is missing or can't be used.
     """
 
     def __init__(
@@ -237,12 +272,17 @@ class Receiver:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
         _set_heartbeats(self._socket, config)
-        self._socket.setsockopt(zmq.ROUTING_ID, name.encode())
+        self._socket.setsockopt(zmq.ROUTING_ID, _routing_id(name, config))
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max(config.window_nbytes, 2 << 20))
         self._socket.setsockopt(zmq.RCVHWM, config.window_batches + 1000)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+        try:
+            self._knock = Knock(self._context, self._socket, config)
+        except SecurityError:
+            _close(self._socket, self._context)
+            raise
         try:
             self._socket.connect(config.address)
         except zmq.ZMQError as error:
@@ -288,10 +328,14 @@ class Receiver:
                 return incoming
 
     def _take_in(self, incoming: list[Incoming]) -> None:
+        self._knock.attend(self._socket, self._clock())
         try:
-            for frames in _arrived(self._socket):
+            for _ in _waiting(self._socket):
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
                 incoming += self._end.receive(frames, self._clock())
             self._end.tick(self._clock())
+        except TransportError as error:
+            raise TransportError("; ".join(filter(None, (str(error), self._knock.hint)))) from error
         finally:
             self._flush()
 
@@ -319,6 +363,7 @@ class Receiver:
             self._end.flush_credit()
             self._end.leave()
             self._flush()
+        self._knock.close(self._socket)
         _close(self._socket, self._context)
 
     def _flush(self) -> None:
@@ -341,12 +386,17 @@ class Receiver:
         self.close()
 
 
-def _arrived(socket: "zmq.Socket[bytes]") -> Iterator[list[bytes]]:
-    """Yields the messages that have arrived, a bounded number of them."""
+def _waiting(socket: "zmq.Socket[bytes]") -> Iterator[None]:
+    """Yields once for each message that has arrived, for a bounded number of them."""
     for _ in range(MESSAGES_PER_POLL):
         if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than an exception
             return
-        yield socket.recv_multipart(zmq.NOBLOCK)
+        yield
+
+
+def _routing_id(name: str, config: WireConfig) -> bytes:
+    """Returns an identity that only a consumer of the same name and lane has as well."""
+    return f"{name}/{config.lane}".encode() if config.lanes > 1 else name.encode()
 
 
 def _set_heartbeats(socket: "zmq.Socket[bytes]", config: WireConfig) -> None:

@@ -33,7 +33,7 @@ from streams import (
     WireConfig,
 )
 from streams.consumer_end import ConsumerEnd
-from streams.producer_end import ProducerEnd
+from streams.lanes import Lanes
 
 SCHEMA = EventSchema((Feature("m", "TeV", 0, 1e9), Feature("y", "", -1, 1)))
 PEER = b"learner"
@@ -91,19 +91,23 @@ class Studio:
         class Loopback:
             address = "nowhere"
 
-            def __init__(self, wire: WireConfig, begin: RunBegan, *, clock: Any) -> None:
-                self.end = ProducerEnd(wire, begin, clock())
+            def __init__(
+                self, wire: WireConfig, begin: RunBegan, *, clock: Any, lumisection_events: int
+            ) -> None:
+                self.end = Lanes(wire, begin, clock(), lumisection_events=lumisection_events)
                 studio.learner = Learner(wire, resume=studio.resume, batch_s=studio.batch_s)
 
-            has_credit = property(lambda self: self.end.has_credit(studio.now))
             is_alive = property(lambda self: self.end.is_alive(studio.now))
             rewind_to = property(lambda self: self.end.rewind)
 
             def __getattr__(self, name: str) -> Any:
                 return getattr(self.end, name)
 
+            def can_send(self, first_event: int) -> bool:
+                return self.end.can_send(first_event, studio.now)
+
             def send(self, batch: Any, counts: Any, truth: Any = None) -> None:
-                self.end.batch(batch, counts, truth, 0, 0)
+                self.end.batch(batch, counts, truth, now=studio.now, sent_ns=0, monotonic_ns=0)
 
             def poll(self, timeout_s: float) -> None:
                 studio.now += max(timeout_s, 1e-5)
@@ -117,7 +121,7 @@ class Studio:
 
         monkeypatch.setattr(producer, "Sender", Loopback)
 
-    def turn(self, end: ProducerEnd) -> None:
+    def turn(self, end: Lanes) -> None:
         self.n_turns += 1
         self.at_turn(self.n_turns)
         learner = self.learner
