@@ -15,7 +15,6 @@ from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
 from onlineflows.config import to_dict
 from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, run_consumer
-from onlineflows.online.durable import write_file
 from onlineflows.online.rundir import RunDirectory, Start
 from onlineflows.online.snapshot import snapshot_nbytes
 from streams.errors import LedgerError
@@ -49,8 +48,7 @@ def consume(
     )
     directory.prepare(start)
     if start != "resume":
-        document = json.dumps(to_dict(config), indent=1)
-        write_file(directory.config, document.encode(), mode=0o600)
+        directory.write_config(json.dumps(to_dict(config), indent=1))
     with progress("trained", quiet=output.quiet) as track:
         return run_consumer(
             consumer,

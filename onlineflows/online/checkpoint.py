@@ -53,6 +53,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint, *, serial: int) -> Pa
     path = folder / f"{serial:020d}-{sha256(content)[:_HASH_DIGITS]}.checkpoint"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _delete_torn(folder)  # first: they take room
         write_file(path, content, mode=0o600)
         for old in _files(folder)[:-_KEEP]:
             old.unlink()
@@ -88,6 +89,13 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
 def delete_checkpoints(folder: Path) -> None:
     """Deletes all checkpoints: a run that has ended well keeps no events."""
     for path in _files(folder) if folder.is_dir() else []:
+        path.unlink()
+    _delete_torn(folder)
+
+
+def _delete_torn(folder: Path) -> None:
+    """Deletes what a process left that was killed while it wrote: it holds events, too."""
+    for path in folder.glob(".*.checkpoint.partial"):
         path.unlink()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from onlineflows.errors import ConfigError
+from onlineflows.online.durable import write_file
 
 Start = Literal["fresh", "resume", "overwrite"]
 
@@ -90,3 +91,17 @@ class RunDirectory:
                 self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"{self.path}: expected a folder to write to; got {error}") from error
+
+    def write_config(self, document: str) -> None:
+        """Leaves the configuration that the run was started with; only its owner may read it.
+
+        Raises:
+            ConfigError: the disk refused.
+        """
+        try:
+            write_file(self.config, document.encode(), mode=0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"{self.config}: expected to write the configuration there; got {error}; free "
+                "space or choose another run.directory"
+            ) from error
