@@ -77,6 +77,8 @@ def _line(
     if kind == _UNKNOWN:
         known = _known_keys(expected, table, keys[:-1])
         return f"{where}: unknown key; {nearest(str(keys[-1]), known)}"
+    if kind == "value_error":
+        return str(context["error"])  # a dataclass refused its own values; it names the key
     if kind == "missing":
         return f"{where}: expected a value; got nothing"
     if kind == "union_tag_not_found":

@@ -10,7 +10,8 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
 
     Args:
         document: tables of plain types by section; changed.
-        overrides: ``section.key=value``, also ``section.table.key=value``. Later ones win.
+        overrides: ``section.key=value``, also ``section.table.key=value``; in a list of tables a
+            table is meant by its name, as in ``models.joint.replicas=4``. Later ones win.
 
     Example:
         >>> document = {"flow": {"blocks": 3}}
@@ -26,18 +27,31 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
         if not equals or len(keys) < 2 or not all(keys):
             problems.append(f"--set {override}: expected section.key=value; got {override!r}")
             continue
-        table = document
-        for key in keys[:-1]:
-            inner = table.setdefault(key, {})
-            if not isinstance(inner, dict):
-                problems.append(
-                    f"--set {override}: expected a table at {key!r}; got a value: {inner!r}"
-                )
+        table: Any = document
+        for place, key in enumerate(keys[:-1]):
+            inner = _below(table, key)
+            is_list_to_enter = isinstance(inner, list) and place < len(keys) - 2
+            if not isinstance(inner, dict) and not is_list_to_enter:
+                problems.append(f"--set {override}: expected {_expected(table, key, inner)}")
                 break
             table = inner
         else:
             table[keys[-1]] = parse_value(text.strip())
     return problems
+
+
+def _below(table: Any, key: str) -> Any:
+    """What is at a key, a new table if nothing is; in a list, the table of that name or None."""
+    if isinstance(table, dict):
+        return table.setdefault(key, {})
+    return next((t for t in table if isinstance(t, dict) and t.get("name") == key), None)
+
+
+def _expected(table: Any, key: str, found: Any) -> str:
+    if isinstance(table, list):
+        names = [t.get("name") for t in table if isinstance(t, dict)]
+        return f"the name of one of the tables in the list, {names}; got {key!r}"
+    return f"a table at {key!r}; got a value: {found!r}"
 
 
 def parse_value(text: str) -> Any:

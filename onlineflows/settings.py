@@ -1,14 +1,21 @@
 """What the user says of the learner and of validation. Imports neither torch nor a reader."""
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from onlineflows.errors import ConfigError
+from onlineflows.model_settings import (
+    JOINT,
+    BufferKind,
+    Family,
+    ModelConfig,
+    OptimiserKind,
+    Transform,
+    require_distinct,
+)
 from onlineflows.offline.regions import Regions
-
-Family = Literal["autoregressive", "coupling"]
-Transform = Literal["spline", "affine"]
 
 MANIFEST_NBYTES = 4096
 """No manifest is smaller."""
@@ -68,7 +75,7 @@ class BufferConfig:
         uses: how often an event is used: exactly in a window, on average in a reservoir.
     """
 
-    kind: Literal["window", "reservoir"] = "window"
+    kind: BufferKind = "window"
     capacity: int = 65_536
     uses: int = 4
 
@@ -85,7 +92,7 @@ class OptimiserConfig:
         weight_decay: decoupled weight decay.
     """
 
-    kind: Literal["schedule_free", "adam"] = "schedule_free"
+    kind: OptimiserKind = "schedule_free"
     learning_rate: float = 3.5e-3
     warmup_steps: int = 50
     weight_decay: float = 0.0
@@ -235,6 +242,7 @@ class ValidateConfig:
 class LearnerConfig:
     """Everything that decides what is learned from a given stream of events."""
 
+    models: tuple[ModelConfig, ...] = (ModelConfig(JOINT),)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
@@ -244,6 +252,25 @@ class LearnerConfig:
 
     def __post_init__(self) -> None:
         require_sizes_that_fit(self.buffer, self.trainer.batch_size)
+        require_distinct(self.models)
+        for model in self.models:
+            if model.overrides():
+                self.of(model)
+
+    def of(self, model: ModelConfig) -> Self:
+        """Returns what is learned by one of the models alone, its overrides carried out.
+
+        Raises:
+            ConfigError: they make no sense with the rest.
+        """
+        try:
+            sections = {
+                name: dataclasses.replace(getattr(self, name), **given)
+                for name, given in model.overrides().items()
+            }
+            return dataclasses.replace(self, models=(model.without_overrides(),), **sections)
+        except ConfigError as error:
+            raise ConfigError(f"models: {model.name!r}: {error}") from error
 
 
 def require_sizes_that_fit(buffer: BufferConfig, batch_size: int) -> None:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from onlineflows.config import load, to_dict
 from onlineflows.errors import ConfigError
+from onlineflows.model_settings import JOINT, ModelConfig
 from onlineflows.settings import (
     BufferConfig,
     CheckpointConfig,
@@ -69,6 +70,8 @@ class Config:
     pacing: PacingConfig = field(default_factory=PacingConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     wire: WireConfig = field(default_factory=WireConfig)
+    models: tuple[ModelConfig, ...] = (ModelConfig(JOINT),)
+    """What is trained side by side, each with settings of its own over those below."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)
     buffer: BufferConfig = field(default_factory=BufferConfig)
@@ -115,12 +118,14 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
 
 
 def public_config(config: Config) -> dict[str, Any]:
-    """Returns the configuration as plain JSON types, without the folders of files and runs.
+    """Returns the configuration as plain JSON types, without folders and the names of keys.
 
     It goes into every snapshot, and a snapshot may be shared.
     """
     document = to_dict(config)
     del document["run"]["directory"]
+    del document["wire"]["security"]
+    del document["snapshot"]["signing_key"]
     for section in (document["source"], document["evaluation"]):
         if section and "paths" in section:
             paths = section["paths"]

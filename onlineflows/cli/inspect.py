@@ -20,6 +20,7 @@ from onlineflows.offline.inspection import History, inspect_figure
 from onlineflows.offline.style import save_page
 from onlineflows.online.snapshot import (
     Manifest,
+    ModelEntry,
     Snapshot,
     find_snapshot,
     read_snapshot,
@@ -59,18 +60,18 @@ def inspect(
 def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
     """Returns what is worth knowing of a snapshot, ready to print."""
     manifest = snapshot.manifest
-    spec = snapshot.flow_spec
     skipped = sum(manifest.ledger.get("skipped", {}).values())
     history = manifest.history["points"]
-    flow = manifest.flow
-    bins = f", {flow.bins} bins" if flow.transform == "spline" else ""
-    kind = f"{flow.family} {flow.transform}"
+    several = len(manifest.models) > 1
+    models = {
+        f"model {entry.name}" if several else "flow": _of_model(entry) for entry in manifest.models
+    }
     return {
         "run": f"{manifest.run_name}, run {manifest.run} ({manifest.ledger.get('mode', '')})",
         "written": f"{manifest.created_utc}{'' if manifest.final else ' (run not ended)'}",
         "features": ", ".join(snapshot.schema.names),
-        "flow": f"{kind}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}",
-        "parameters": f"{spec.n_parameters:,} float32",
+        **models,
+        "parameters": f"{snapshot.n_parameters:,} float32",
         "size": f"{snapshot_nbytes(path):,} bytes",
         "events seen": f"{manifest.n_seen:,}",
         "trained": f"{manifest.n_trained:,} ({manifest.n_uses:,} uses, {manifest.n_steps:,} steps)",
@@ -80,6 +81,20 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
         "drift alarms": str(manifest.drift.get("n_alarms", 0)),
         "condition": "; ".join(manifest.tainted) or "good",
     }
+
+
+def _of_model(entry: ModelEntry) -> str:
+    """A model in a line: its flow and, where that says something, region, events and replicas."""
+    flow = entry.flow
+    bins = f", {flow.bins} bins" if flow.transform == "spline" else ""
+    parts = [f"{flow.family} {flow.transform}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}"]
+    if not entry.region.is_everything:
+        parts.append(str(entry.region))
+        parts.append(f"{entry.n_taken:,} events" if entry.is_fitted else "nothing learned yet")
+    if entry.replicas:
+        kind = "bootstrap" if entry.bootstrap else "unweighted"
+        parts.append(f"{entry.replicas} {kind} replicas")
+    return "; ".join(parts)
 
 
 def history_of(manifest: Manifest) -> History:
@@ -117,7 +132,7 @@ def _document(path: Path, snapshot: Snapshot) -> dict[str, Any]:
     return {
         "snapshot": path,
         "snapshot_nbytes": snapshot_nbytes(path),
-        "n_parameters": snapshot.flow_spec.n_parameters,
+        "n_parameters": snapshot.n_parameters,
         "manifest": asdict(manifest),
     }
 

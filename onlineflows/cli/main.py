@@ -74,6 +74,16 @@ Resume = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Delete what an earlier run of this name left.")
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", metavar="NAME", help="Which model of the snapshot; the first if none."),
+]
+Replica = Annotated[
+    str,
+    typer.Option(
+        "--replica", metavar="K|all", help="0: the central density; K: a replica; all: their mean."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; log warnings only.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Write log records as JSON lines.")]
@@ -177,6 +187,8 @@ def sample(
         int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
     ] = 100_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    model: ModelName = None,
+    replica: Replica = "0",
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -184,7 +196,9 @@ def sample(
     output = _speak(as_json, quiet)
     from onlineflows.cli.sample import sample as body
 
-    raise typer.Exit(body(snapshot, target, output, n_events=events, seed=seed))
+    raise typer.Exit(
+        body(snapshot, target, output, n_events=events, seed=seed, model=model, replica=replica)
+    )
 
 
 @app.command(epilog="Example: onlineflows score runs/lhco events.h5 --output log_prob.npy")
@@ -195,6 +209,8 @@ def score(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write each event's log_prob (.npy)."),
     ] = None,
+    model: ModelName = None,
+    replica: Replica = "0",
     overrides: Overrides = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -203,7 +219,17 @@ def score(
     output = _speak(as_json, quiet)
     from onlineflows.cli.score import score as body
 
-    raise typer.Exit(body(snapshot, data, output, target=target, overrides=overrides or ()))
+    raise typer.Exit(
+        body(
+            snapshot,
+            data,
+            output,
+            target=target,
+            overrides=overrides or (),
+            model=model,
+            replica=replica,
+        )
+    )
 
 
 @app.command(epilog="Example: onlineflows validate runs/lhco --data configs/lhco.toml")

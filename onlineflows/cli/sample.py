@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from onlineflows.cli.chosen import chosen_density
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
@@ -11,9 +12,18 @@ from replay.sinks import open_sink
 CHUNK_EVENTS = 1 << 18
 
 
-def sample(snapshot: Path, target: Path, output: Output, *, n_events: int, seed: int) -> int:
+def sample(
+    snapshot: Path,
+    target: Path,
+    output: Output,
+    *,
+    n_events: int,
+    seed: int,
+    model: str | None = None,
+    replica: str = "0",
+) -> int:
     """Draws events chunk by chunk and writes them; returns the exit code."""
-    density = read_snapshot(snapshot).density()
+    density = chosen_density(read_snapshot(snapshot), model, replica)
     n_rejected = n_on_edge = 0
     with (
         open_sink(target, density.schema) as sink,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from onlineflows.cli.chosen import chosen_density
 from onlineflows.cli.events import good_events, open_events
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output, require_folder
@@ -17,16 +18,24 @@ from onlineflows.online.snapshot import read_snapshot
 
 
 def score(
-    snapshot: Path, data: Path, output: Output, *, target: Path | None, overrides: Sequence[str]
+    snapshot: Path,
+    data: Path,
+    output: Output,
+    *,
+    target: Path | None,
+    overrides: Sequence[str],
+    model: str | None = None,
+    replica: str = "0",
 ) -> int:
     """Evaluates log p(x) for every good event, in nats; returns the exit code."""
     if target is not None:
         require_folder(target, "--output")
-    density = read_snapshot(snapshot).density()
+    read = read_snapshot(snapshot)
+    density = chosen_density(read, model, replica)
     parts: list[NDArray[np.float64]] = []
     n_done = 0
     with (
-        closing(open_events(data, density.schema, overrides)) as source,
+        closing(open_events(data, read.schema, overrides)) as source,
         progress("scored", source.n_events, quiet=output.quiet) as track,
     ):
         for chunk in good_events(source):

@@ -18,7 +18,8 @@ This module imports neither torch nor anything compiled.
 from dataclasses import dataclass
 
 from onlineflows.errors import ConfigError
-from onlineflows.settings import FlowConfig, Transform
+from onlineflows.model_settings import Transform
+from onlineflows.settings import FlowConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,9 @@ class Consumer:
     def _learn(self, received: BatchReceived, receiver: Receiver) -> None:
         learner = self._running()
         batch = received.batch
-        outcome = learner.learn(batch.x, lumisection=batch.lumisection)
+        outcome = learner.learn(
+            batch.x, lumisection=batch.lumisection, indices=batch.event_indices()
+        )
         self._ledger.account(
             [received.batch_number], trained=outcome.n_accepted, skipped=outcome.skipped
         )

@@ -12,6 +12,7 @@ from onlineflows.engine import EngineFlow
 from onlineflows.errors import ConfigError, DivergedError
 from onlineflows.flows.base import Flow
 from onlineflows.flows.gpu.fused import device_flow
+from onlineflows.flows.spec import FlowSpec
 from onlineflows.flows.torch_flow import TorchFlow
 from onlineflows.online.device_optimiser import DeviceScheduleFreeAdamW
 from onlineflows.online.optimiser import make_optimiser
@@ -224,22 +225,35 @@ def make_trainer(config: LearnerConfig, flow: Flow) -> Trainer | GraphedTrainer:
     if config.trainer.device == "cpu":
         compiled = isinstance(flow, EngineFlow)
         return Trainer(flow, make_optimiser(config.optimiser, flow.theta, compiled=compiled))
+    if config.optimiser.kind != "schedule_free":
+        raise ConfigError(
+            f'optimiser.kind: expected "schedule_free" on a GPU; got {config.optimiser.kind!r}'
+        )
+    on_device = flow_on_device(config, flow.spec, flow.theta)
+    # The buffer makes mini-batches of whole numbers of events for each use.
+    batch_size = config.trainer.batch_size - config.trainer.batch_size % config.buffer.uses
+    optimiser = DeviceScheduleFreeAdamW(config.optimiser, on_device.theta)
+    return GraphedTrainer(on_device, optimiser, batch_size=batch_size)
+
+
+def flow_on_device(config: LearnerConfig, spec: FlowSpec, theta: Tensor) -> Flow:
+    """Returns a flow on the GPU that a configuration asks for.
+
+    Args:
+        config: what is learned, and where.
+        spec: the architecture.
+        theta: copied, unless it is there already.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if not torch.cuda.is_available():
         raise ConfigError(
             f"trainer.device: expected a GPU for {config.trainer.device!r}; torch "
             f'{torch.__version__} finds none: install a CUDA build of torch or say "cpu"'
         )
-    if config.optimiser.kind != "schedule_free":
-        raise ConfigError(
-            f'optimiser.kind: expected "schedule_free" on a GPU; got {config.optimiser.kind!r}'
-        )
-    theta = flow.theta.to(config.trainer.device)
+    theta = theta.to(config.trainer.device)
     if config.trainer.engine == "torch":
-        on_device: Flow = TorchFlow(flow.spec, theta)
-    else:
-        exact = config.trainer.precision == "float32"
-        on_device = device_flow(flow.spec, theta, precision="tf32x3" if exact else "tf32")
-    # The buffer makes mini-batches of whole numbers of events for each use.
-    batch_size = config.trainer.batch_size - config.trainer.batch_size % config.buffer.uses
-    optimiser = DeviceScheduleFreeAdamW(config.optimiser, theta)
-    return GraphedTrainer(on_device, optimiser, batch_size=batch_size)
+        return TorchFlow(spec, theta)
+    exact = config.trainer.precision == "float32"
+    return device_flow(spec, theta, precision="tf32x3" if exact else "tf32")

@@ -1,27 +1,20 @@
-"""What happens to one batch of events: checked, mapped, buffered, trained on, and forgotten."""
+"""What happens to one batch of events: checked, handed to each model, and forgotten."""
 
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from onlineflows.density import Density
 from onlineflows.errors import CheckpointError
-from onlineflows.flows import Flow, flow_over, make_flow
-from onlineflows.online.buffer import make_buffer
 from onlineflows.online.checkpoint import Checkpoint
 from onlineflows.online.drift import Alarm, DriftMonitor, scatter_of_means
-from onlineflows.online.graphed import make_trainer
 from onlineflows.online.history import NllHistory
-from onlineflows.preprocess import Preprocessing
+from onlineflows.online.model_learner import Arrays, ModelLearner, below
 from onlineflows.settings import LearnerConfig
 from streams import EventSchema
-
-Arrays = dict[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +22,9 @@ class Outcome:
     """What became of the events of one batch.
 
     Args:
-        n_accepted: events that are trained on, now or as soon as the marginal map is fitted.
-        skipped: events that are not, by reason; reasons without events are left out.
+        n_accepted: events that at least one model trains on, now or as soon as its marginal map is
+            fitted.
+        skipped: events that none does, by reason; reasons without events are left out.
         alarm: the drift alarm that the batch raised, if any.
     """
 
@@ -40,16 +34,20 @@ class Outcome:
 
 
 class Learner:
-    """Learns the density of a stream of events, each of which it sees once.
+    """Learns the density of a stream of events, each of which it sees once, in one or more models.
 
-    The first events are held until there are enough to fit the marginal map; then they are trained
-    on like all others. θ is a pure function of the events in their order and of the configuration:
-    neither the sizes of the batches nor a restart from `state` changes it.
+    Each model takes the events of its region; see `ModelLearner`. Every θ is a pure function of
+    the events in their order and of the configuration: neither the sizes of the batches nor a
+    restart from `state` changes it. The history of the NLL and the drift alarm are those of the
+    first model.
 
     Args:
         schema: what the events are.
         config: what to learn, and how.
         clock: seconds that only ever rise; times the learning.
+
+    Raises:
+        ConfigError: a model's region has no event of the schema.
     """
 
     def __init__(
@@ -62,23 +60,11 @@ class Learner:
         self.schema = schema
         self.config = config
         self._clock = clock
-        generator = torch.Generator().manual_seed(config.trainer.seed)
-        flow = make_flow(
-            config.flow, schema.n_features, generator=generator, trainer=config.trainer
-        )
-        self._spec = flow.spec
-        self._trainer = make_trainer(config, flow)
-        self._buffer = make_buffer(
-            config.buffer,
-            schema.n_features,
-            batch_size=config.trainer.batch_size,
-            seed=config.trainer.seed,
-        )
-        self._held = np.zeros((config.preprocess.fit_events, schema.n_features), dtype=np.float32)
-        self._n_held = 0
-        self._preprocessing: Preprocessing | None = None
+        self.models = {model.name: ModelLearner(schema, config, model) for model in config.models}
+        """What each model has learned, by name, in the order of the configuration."""
+        self._first = self.models[config.models[0].name]
         self._frozen: Density | None = None
-        self._next_freeze = 2 * config.preprocess.fit_events
+        self._next_freeze = 2 * self._first.config.preprocess.fit_events
         self.history = NllHistory()
         self.drift = DriftMonitor(
             config.drift,
@@ -88,125 +74,121 @@ class Learner:
         self.n_accepted = 0
         self.train_seconds = 0.0
         self.tainted: tuple[str, ...] = ()
-        """Reasons why the model is not what the configuration asked for."""
+        """Reasons why the models are not what the configuration asked for."""
 
     @property
     def n_trained(self) -> int:
-        """Events trained on at least once."""
-        return self._buffer.n_first_used
+        """Events accepted, less the most that any one model has yet to train on.
+
+        At the end of a stream no model has any left.
+        """
+        waiting = max(model.n_taken - model.n_trained for model in self.models.values())
+        return self.n_accepted - waiting
 
     @property
     def n_uses(self) -> int:
-        """Events in all mini-batches so far, repeats included."""
-        return self._buffer.n_uses
+        """Events in all mini-batches of all models so far, repeats included."""
+        return sum(model.n_uses for model in self.models.values())
 
     @property
     def n_steps(self) -> int:
-        """Gradient steps taken."""
-        return self._trainer.n_steps
+        """Gradient steps taken by all models."""
+        return sum(model.n_steps for model in self.models.values())
 
     @property
     def buffer_nbytes(self) -> int:
-        """Bytes of events held at most: the buffer and what is held for the marginal map."""
-        return self._buffer.nbytes + self._held.nbytes
+        """Bytes of events held at most: buffers and what is held for the marginal maps."""
+        return sum(model.buffer_nbytes for model in self.models.values())
 
     @property
-    def preprocessing(self) -> Preprocessing | None:
-        """The frozen preprocessing; None until the marginal map is fitted."""
-        return self._preprocessing
+    def is_fitted(self) -> bool:
+        """Whether any model has a density yet."""
+        return any(model.preprocessing is not None for model in self.models.values())
 
-    def learn(self, x: NDArray[np.float32], *, lumisection: int) -> Outcome:
+    def learn(
+        self,
+        x: NDArray[np.float32],
+        *,
+        lumisection: int,
+        indices: NDArray[np.int64] | None = None,
+    ) -> Outcome:
         """Takes in the next events of the stream and trains on what is due.
 
         Args:
             x: events, shape (n, d), in the schema's units; copied where they are kept.
             lumisection: the events' lumisection.
+            indices: of the events in their run, shape (n,): bootstrap weights depend on them. None
+                where every event of the run has been given, so that their number says it.
 
         Raises:
             DivergedError: the loss or its gradient isn't finite.
         """
         started = self._clock()
+        if indices is None:
+            indices = np.arange(self.n_seen, self.n_seen + len(x))
         self.n_seen += len(x)
         finite = np.isfinite(x).all(axis=1)
         inside = self.schema.in_support(x)
-        accepted = x[inside]
+        x, indices = x[inside], indices[inside]
+        regions = {name: model.region.contains(x[:, 0]) for name, model in self.models.items()}
+        n_accepted = int(np.logical_or.reduce(list(regions.values())).sum())
+        alarm = self._watch(x[regions[self._first.model.name]], lumisection)
+        for name, model in self.models.items():
+            model.take(x[regions[name]], indices[regions[name]])
+        self.n_accepted += n_accepted
         skipped = {
             "non_finite": int((~finite).sum()),
             "out_of_support": int((finite & ~inside).sum()),
+            "no_model": len(x) - n_accepted,
         }
-        alarm = self._watch(accepted, lumisection)
-        self._take(accepted)
         self.train_seconds += self._clock() - started
-        return Outcome(len(accepted), {k: n for k, n in skipped.items() if n}, alarm)
+        return Outcome(n_accepted, {k: n for k, n in skipped.items() if n}, alarm)
 
     def finish(self) -> None:
         """Trains on everything that is still owed; the stream has ended.
 
-        A stream that ends before the marginal map is fitted fits it on what there is and is marked
-        tainted; so is one without a single event to learn from, which leaves no density.
+        A model whose stream ends before its marginal map is fitted fits it on what there is, and
+        the run is marked tainted; so is one without a single event to learn from, which leaves no
+        density.
         """
         started = self._clock()
         if not self.n_accepted:
             self.tainted += (f"nothing was learned: none of {self.n_seen} events could be used",)
-        elif self._preprocessing is None:
-            expected, found = len(self._held), self._n_held
-            self.tainted += (f"the marginal map was fitted on {found} of {expected} events",)
-            self._fit()
-        for mini_batch in self._buffer.drain():
-            self._trainer.step(mini_batch)
+        for name, model in self.models.items():
+            problem = model.finish()
+            if problem is None and self.n_accepted and not model.n_taken:
+                problem = f"nothing was learned: none of {self.n_seen} events is in its region"
+            if problem is not None:
+                named = f"model {name!r}: " if len(self.models) > 1 else ""
+                self.tainted += (named + problem,)
         self.train_seconds += self._clock() - started
 
-    def theta(self) -> NDArray[np.float32]:
-        """Returns the averaged parameters: what is published. Shape (n_parameters,)."""
-        averaged: NDArray[np.float32] = self._trainer.averaged().numpy()
-        return averaged
+    def theta(self, model: str | None = None) -> NDArray[np.float32]:
+        """Returns the averaged central parameters of a model, by default the first.
 
-    def density(self) -> Density | None:
-        """Returns the density learned so far; None until the marginal map is fitted."""
-        if self._preprocessing is None:
-            return None
-        return Density(self.schema, self._preprocessing, self._flow_at(self._trainer.averaged()))
+        Shape (n_parameters,).
+        """
+        theta: NDArray[np.float32] = self._model(model).thetas()[0]
+        return theta
 
-    def _flow_at(self, theta: torch.Tensor) -> Flow:
-        return flow_over(self._spec, theta, trainer=self.config.trainer)
+    def density(self, model: str | None = None, replica: int = 0) -> Density | None:
+        """Returns the density that a model, by default the first, has learned so far.
 
-    def _take(self, accepted: NDArray[np.float32]) -> None:
-        self.n_accepted += len(accepted)
-        if self._preprocessing is None:
-            n = min(len(accepted), len(self._held) - self._n_held)
-            self._held[self._n_held : self._n_held + n] = accepted[:n]
-            self._n_held += n
-            accepted = accepted[n:]
-            if self._n_held < len(self._held):
-                return
-            self._fit()
-        if len(accepted):
-            self._train(accepted)
+        None until its marginal map is fitted.
+        """
+        return self._model(model).density(replica)
 
-    def _fit(self) -> None:
-        """Fits the marginal map on the events held, then trains on them."""
-        held = self._held[: self._n_held]
-        self._preprocessing = Preprocessing.fit(
-            self.schema, held, knots=self.config.preprocess.knots
-        )
-        self._train(held)
-        self._held = self._held[:0].copy()
+    def _model(self, name: str | None) -> ModelLearner:
+        return self._first if name is None else self.models[name]
 
-    def _train(self, accepted: NDArray[np.float32]) -> None:
-        if self._preprocessing is None:
-            raise RuntimeError("expected a fitted marginal map before training")
-        z = self._preprocessing.forward(accepted)[0].astype(np.float32)
-        for mini_batch in self._buffer.feed(z):
-            self._trainer.step(mini_batch)
-
-    def _watch(self, accepted: NDArray[np.float32], lumisection: int) -> Alarm | None:
-        """Evaluates some new events under the frozen previous model, before training on them."""
-        if self._preprocessing is not None and self.n_accepted >= self._next_freeze:
-            self._frozen = self.density()
+    def _watch(self, new: NDArray[np.float32], lumisection: int) -> Alarm | None:
+        """Evaluates some new events under the first model's frozen previous θ, before training."""
+        if self._first.preprocessing is not None and self._first.n_taken >= self._next_freeze:
+            self._frozen = self._first.density()
             # Doubling at first, while the model learns fast; then in steady strides.
             stride = max(self.config.drift.warmup_events, 1)
             self._next_freeze = min(2 * self._next_freeze, self._next_freeze + stride)
-        new = accepted[: self.config.drift.sample_events]
+        new = new[: self.config.drift.sample_events]
         if self._frozen is None or not len(new):
             return None
         nll = -float(self._frozen.log_prob(new).mean())
@@ -215,13 +197,11 @@ class Learner:
 
     def state(self) -> Checkpoint:
         """Returns everything a restart needs."""
-        arrays: Arrays = {f"trainer.{k}": a for k, a in self._trainer.state().items()}
-        arrays |= {f"buffer.{k}": a for k, a in self._buffer.state().items()}
-        arrays["held"] = self._held[: self._n_held].copy()
-        if self._preprocessing is not None:
-            arrays |= {f"map.{k}": a for k, a in self._preprocessing.to_arrays().items()}
+        arrays: Arrays = {}
+        for name, model in self.models.items():
+            arrays |= {f"{name}.{key}": array for key, array in model.state().items()}
         if self._frozen is not None:
-            arrays["frozen.theta"] = self._frozen.flow.theta.numpy().copy()
+            arrays["frozen_theta"] = self._frozen.flow.theta.numpy().copy()
         document = {
             "n_seen": self.n_seen,
             "n_accepted": self.n_accepted,
@@ -240,9 +220,10 @@ class Learner:
         """
         document, arrays = checkpoint.document, checkpoint.arrays
         try:
-            self._trainer.load(_below("trainer.", arrays))
-            self._buffer.load(_below("buffer.", arrays))
-            self._load_map(arrays)
+            for name, model in self.models.items():
+                model.load(below(f"{name}.", arrays))
+            if "frozen_theta" in arrays:
+                self._frozen = self._first.density_at(arrays["frozen_theta"].astype(np.float32))
             self.n_seen = int(document["n_seen"])
             self.n_accepted = int(document["n_accepted"])
             self._next_freeze = int(document["next_freeze"])
@@ -253,21 +234,3 @@ class Learner:
             raise CheckpointError(
                 f"expected the state of a learner of this configuration; got {error!r}"
             ) from error
-
-    def _load_map(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        held = arrays["held"]
-        self._held[: len(held)] = held
-        self._n_held = len(held)
-        preprocessing: dict[str, Any] = _below("map.", arrays)
-        if preprocessing:
-            self._preprocessing = Preprocessing.from_arrays(self.schema, preprocessing)
-            self._held = self._held[:0].copy()
-            self._n_held = 0
-        if "frozen.theta" in arrays and self._preprocessing is not None:
-            theta = torch.from_numpy(arrays["frozen.theta"].copy())
-            self._frozen = Density(self.schema, self._preprocessing, self._flow_at(theta))
-
-
-def _below(prefix: str, arrays: Mapping[str, NDArray[np.generic]]) -> Arrays:
-    """The arrays whose names start with a prefix, without it."""
-    return {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,16 @@ import onlineflows
 from onlineflows.errors import ConfigError
 from onlineflows.online.history import WIDEST_COUNT
 from onlineflows.online.learner import Learner
-from onlineflows.online.snapshot import Manifest, Snapshot, required_nbytes, write_snapshot
+from onlineflows.online.model_learner import ModelLearner
+from onlineflows.online.snapshot import (
+    LearnedModel,
+    Manifest,
+    ModelEntry,
+    Snapshot,
+    required_nbytes,
+    write_snapshot,
+)
+from onlineflows.online.signature import Signer
 from onlineflows.settings import SnapshotConfig
 
 logger = logging.getLogger(__name__)
@@ -57,6 +67,8 @@ class Publisher:
         self._folder = folder
         self._config = config
         self._now = now
+        key = config.signing_key
+        self._signer = Signer.from_file(Path(key)) if key else None
 
     def require_room(self, about: About, learner: Learner) -> None:
         """Checks at the begin of a run that no manifest of it will be too long, however long it is.
@@ -64,8 +76,10 @@ class Publisher:
         Raises:
             ConfigError: one could be.
         """
+        manifest = self._manifest(about, learner, ledger={}, final=False)
         fullest = dataclasses.replace(
-            self._manifest(about, learner, ledger={}, final=False),
+            manifest,
+            models=tuple(_fullest(entry) for entry in manifest.models),
             history=learner.history.fullest(),
             drift=learner.drift.fullest(),
             n_seen=WIDEST_COUNT,
@@ -83,7 +97,9 @@ class Publisher:
     def publish(
         self, about: About, learner: Learner, *, ledger: Mapping[str, Any], final: bool
     ) -> Path | None:
-        """Writes a snapshot; returns its path, or None while the marginal map isn't fitted.
+        """Writes a snapshot; returns its path, or None while no marginal map is fitted.
+
+        Models whose map isn't fitted yet are in it without a density: its size is that of all.
 
         Args:
             about: what the run is.
@@ -94,14 +110,15 @@ class Publisher:
         Raises:
             SnapshotError: the disk refused; older snapshots are as they were.
         """
-        if learner.preprocessing is None:
+        if not learner.is_fitted:
             return None
         manifest = self._manifest(about, learner, ledger=ledger, final=final)
         path = write_snapshot(
             self._folder,
-            Snapshot(manifest, learner.theta(), learner.preprocessing.to_arrays()),
+            Snapshot(manifest, {name: _learned(model) for name, model in learner.models.items()}),
             manifest_nbytes=self._config.manifest_nbytes,
             keep=self._config.keep,
+            signer=self._signer,
         )
         points = learner.history.points()
         nll = round(points[-1].nll, 4) if points else None
@@ -120,7 +137,7 @@ class Publisher:
             created_utc=self._now().isoformat(timespec="seconds"),
             code_version=onlineflows.__version__,
             schema=learner.schema.to_dict(),
-            flow=learner.config.flow,
+            models=tuple(_entry(model) for model in learner.models.values()),
             n_seen=learner.n_seen,
             n_trained=learner.n_trained,
             n_uses=learner.n_uses,
@@ -134,6 +151,48 @@ class Publisher:
             stream=shortened(about.stream),
             config=shortened(about.config),
         )
+
+
+def _learned(model: ModelLearner) -> LearnedModel:
+    return LearnedModel(model.thetas(), model.map_arrays())
+
+
+def _entry(model: ModelLearner) -> ModelEntry:
+    """What a manifest says of a model."""
+    return ModelEntry(
+        name=model.model.name,
+        inside=_ends(model.region.inside),
+        outside=_ends(model.region.outside),
+        replicas=model.model.replicas,
+        bootstrap=model.model.bootstrap,
+        flow=model.config.flow,
+        knots=model.config.preprocess.knots,
+        is_fitted=model.preprocessing is not None,
+        n_taken=model.n_taken,
+        n_trained=model.n_trained,
+        n_uses=model.n_uses,
+        n_steps=model.n_steps,
+    )
+
+
+def _fullest(entry: ModelEntry) -> ModelEntry:
+    """The longest entry that a model can come to."""
+    return dataclasses.replace(
+        entry,
+        is_fitted=False,
+        n_taken=WIDEST_COUNT,
+        n_trained=WIDEST_COUNT,
+        n_uses=WIDEST_COUNT,
+        n_steps=WIDEST_COUNT,
+    )
+
+
+def _ends(interval: tuple[float, float] | None) -> tuple[float | None, float | None] | None:
+    """An interval as JSON has it: null for an infinite end."""
+    if interval is None:
+        return None
+    low, high = interval
+    return (low if math.isfinite(low) else None, high if math.isfinite(high) else None)
 
 
 def shortened(document: Any) -> Any:

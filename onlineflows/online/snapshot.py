@@ -1,13 +1,13 @@
 """The product: a fixed-size model of everything that a stream has shown.
 
-A snapshot is a folder of two files, ``model.safetensors`` (θ and the marginal map) and
-``manifest.json`` (what they are and how they came about, padded with spaces to a configured
-size). It holds no event and no optimiser, loads without executing anything, and its size in bytes
-depends on the configuration alone. The folder is written under a temporary name and renamed;
-the link ``latest`` beside it points to the newest.
+A snapshot is a folder of two files, ``model.safetensors`` (of each model the matrix of θ and the
+marginal map) and ``manifest.json`` (what they are and how they came about, padded with spaces to a
+configured size). It holds no event and no optimiser, loads without executing anything, and its
+size in bytes depends on the configuration alone. The folder is written under a temporary name and
+renamed; the link ``latest`` beside it points to the newest.
 """
 
-import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,20 +22,64 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from onlineflows.density import Density
-from onlineflows.errors import SnapshotError
+from onlineflows.errors import ConfigError, SnapshotError
 from onlineflows.flows import flow_over
 from onlineflows.flows.spec import FlowSpec, build_spec
 from onlineflows.mixture import Mixture
 from onlineflows.online.durable import point_to, sha256, write_folder
 from onlineflows.preprocess import Preprocessing
+from onlineflows.region import Region
 from onlineflows.settings import FlowConfig
 from streams import EventSchema, SchemaError
 from streams.errors import nearest
 
-FORMAT = 1
+FORMAT = 2
 MODEL_FILE = "model.safetensors"
 MANIFEST_FILE = "manifest.json"
 LATEST = "latest"
+
+MAX_MODEL_NBYTES = 4 << 30
+"""No model that is read may be larger."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """What a manifest says of one model.
+
+    Args:
+        name: the model's name.
+        inside, outside: the region of the resonant feature that it learned (`Region`); null stands
+            for an end that is infinite.
+        replicas: θ beside the central one.
+        bootstrap: whether they weighed events by Poisson(1) numbers.
+        flow: the flow's configuration.
+        knots: knots of each feature's marginal map.
+        is_fitted: whether the marginal map was fitted; until then there is no density.
+        n_taken: events of the region.
+        n_trained: of these, trained on at least once.
+        n_uses: events in all mini-batches, repeats included.
+        n_steps: gradient steps.
+        layout: the layout table of one θ: name, shape, offset.
+    """
+
+    name: str
+    inside: tuple[float | None, float | None] | None
+    outside: tuple[float | None, float | None] | None
+    replicas: int
+    bootstrap: bool
+    flow: FlowConfig
+    knots: int
+    is_fitted: bool
+    n_taken: int
+    n_trained: int
+    n_uses: int
+    n_steps: int
+    layout: tuple[tuple[str, tuple[int, ...], int], ...] = ()
+
+    @property
+    def region(self) -> Region:
+        """The region that the model learned."""
+        return Region(*(_interval(pair) for pair in (self.inside, self.outside)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +92,21 @@ class Manifest:
         created_utc: when it was written, ISO 8601.
         code_version: version of this package.
         schema: the events' schema as `EventSchema.to_dict` gives it.
-        flow: the flow's configuration.
+        models: what it says of each model, in the order of the configuration.
         n_seen: events received, skipped ones included.
         n_trained: events trained on at least once.
-        n_uses: events in all mini-batches, repeats included.
-        n_steps: gradient steps.
+        n_uses: events in all mini-batches of all models, repeats included.
+        n_steps: gradient steps of all models.
         train_seconds: time spent learning.
         final: whether the run had ended.
-        tainted: reasons why the model is not what the configuration asked for; empty if it is.
+        tainted: reasons why the models are not what the configuration asked for; empty if they
+            are.
         ledger: the consumer's counts.
         history: NLL of new events against events seen (`NllHistory.to_dict`).
         drift: the drift monitor's counts and newest alarms.
         stream: what the producer said at the begin of the run: mode, seed, configuration, and
             its source files with their hashes.
         config: the run's configuration, without folders.
-        layout: the layout table of θ: name, shape, offset.
         sha256: hash of each other file of the snapshot.
         format: version of the snapshot's format.
     """
@@ -72,7 +116,7 @@ class Manifest:
     created_utc: str
     code_version: str
     schema: dict[str, Any]
-    flow: FlowConfig
+    models: tuple[ModelEntry, ...]
     n_seen: int
     n_trained: int
     n_uses: int
@@ -85,70 +129,108 @@ class Manifest:
     drift: dict[str, Any]
     stream: dict[str, Any]
     config: dict[str, Any]
-    layout: tuple[tuple[str, tuple[int, ...], int], ...] = ()
     sha256: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LearnedModel:
+    """What a snapshot holds of one model.
+
+    Args:
+        thetas: the averaged parameters, the central ones first, shape (1 + R, n_parameters),
+            float32.
+        preprocessing: the arrays of `Preprocessing.to_arrays`, float64; zeros until it is fitted.
+    """
+
+    thetas: NDArray[np.float32]
+    preprocessing: Mapping[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:
-    """θ, the marginal map and the manifest.
+    """Every model's θ and marginal map, and the manifest.
 
     Args:
         manifest: what they are.
-        theta: the averaged parameters, shape (n_parameters,), float32.
-        preprocessing: the arrays of `Preprocessing.to_arrays`.
+        models: by name, those of the manifest.
     """
 
     manifest: Manifest
-    theta: NDArray[np.float32]
-    preprocessing: Mapping[str, NDArray[np.floating[Any]]]
+    models: Mapping[str, LearnedModel]
 
     @property
     def schema(self) -> EventSchema:
-        """What the events are."""
+        """What the events of the run are."""
         return EventSchema.from_dict(self.manifest.schema)
-
-    @property
-    def flow_spec(self) -> FlowSpec:
-        """The architecture of the flow."""
-        return build_spec(self.manifest.flow, self.schema.n_features)
 
     @property
     def model_names(self) -> tuple[str, ...]:
         """The models in the order of the configuration."""
-        return ("joint",)
+        return tuple(entry.name for entry in self.manifest.models)
 
-    def replicas(self, model: str | None = None) -> tuple[Density, ...]:
-        """Returns the densities of a model's bootstrap replicas."""
-        self._require(model)
-        return ()
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in all θ of all models."""
+        return sum(model.thetas.size for model in self.models.values())
 
-    def ensemble(self, model: str | None = None) -> Mixture:
-        """Returns the mixture of a model's central density and its replicas, equal weights."""
-        return Mixture((self.density(model), *self.replicas(model)))
-
-    def _require(self, model: str | None) -> None:
-        if model is not None and model not in self.model_names:
-            raise SnapshotError(
-                f"expected a model of this snapshot; got {model!r}; "
-                f"{nearest(model, self.model_names)}"
-            )
-
-    def density(self, model: str | None = None, replica: int = 0) -> Density:
-        """Returns the density of the events in the schema's units.
+    def entry(self, model: str | None = None) -> ModelEntry:
+        """Returns what the manifest says of a model.
 
         Args:
             model: its name; None for the first.
-            replica: 0 for the central density, 1 … R for the bootstrap replicas.
+
+        Raises:
+            ConfigError: there's no such model.
         """
-        self._require(model)
-        if replica != 0:
-            raise SnapshotError(f"replica: expected 0 in this snapshot; got {replica}")
-        flow = flow_over(self.flow_spec, torch.from_numpy(self.theta.copy()))
-        return Density(
-            self.schema, Preprocessing.from_arrays(self.schema, self.preprocessing), flow
-        )
+        entries = {entry.name: entry for entry in self.manifest.models}
+        name = self.model_names[0] if model is None else model
+        if name not in entries:
+            raise ConfigError(
+                f"expected a model of the snapshot; got {name!r}; {nearest(name, entries)}"
+            )
+        return entries[name]
+
+    def schema_of(self, model: str | None = None) -> EventSchema:
+        """Returns the schema of a model's density: a window is its resonant feature's support."""
+        entry = self.entry(model)
+        return entry.region.schema_of(self.schema, model=entry.name)
+
+    def density(self, model: str | None = None, replica: int = 0) -> Density:
+        """Returns a density of the events in the schema's units.
+
+        Args:
+            model: its name; None for the first.
+            replica: 0 for the central θ, 1 … R for those of the replicas.
+
+        Raises:
+            ConfigError: there's no such model or replica.
+            SnapshotError: the model had not seen enough events to have a density.
+        """
+        entry = self.entry(model)
+        if not 0 <= replica <= entry.replicas:
+            raise ConfigError(
+                f"expected a replica of model {entry.name!r} between 0 and {entry.replicas}; got "
+                f"{replica}"
+            )
+        if not entry.is_fitted:
+            raise SnapshotError(
+                f"model {entry.name!r}: expected a fitted marginal map; it had seen "
+                f"{entry.n_taken} events, too few: take a later snapshot or lower its "
+                "preprocess.fit_events"
+            )
+        schema, learned = self.schema_of(entry.name), self.models[entry.name]
+        flow = flow_over(_spec_of(entry, schema), torch.from_numpy(learned.thetas[replica].copy()))
+        return Density(schema, Preprocessing.from_arrays(schema, learned.preprocessing), flow)
+
+    def replicas(self, model: str | None = None) -> tuple[Density, ...]:
+        """Returns the densities of a model's replicas, without the central one."""
+        entry = self.entry(model)
+        return tuple(self.density(entry.name, row) for row in range(1, 1 + entry.replicas))
+
+    def ensemble(self, model: str | None = None) -> Mixture:
+        """Returns the mixture of a model's central density and its replicas, in equal shares."""
+        return Mixture((self.density(model), *self.replicas(model)))
 
 
 def write_snapshot(
@@ -175,7 +257,7 @@ def write_snapshot(
         folder.mkdir(parents=True, exist_ok=True)
         existing = _numbered(folder)
         path = folder / f"{(int(existing[-1].name) if existing else 0) + 1:06d}"
-        write_folder(path, {MODEL_FILE: model, MANIFEST_FILE: manifest})
+        write_folder(path, contents)
         point_to(folder / LATEST, path.name)
         if keep:
             for old in _numbered(folder)[:-keep]:
@@ -227,8 +309,8 @@ def read_snapshot(path: Path) -> Snapshot:
     """
     path = find_snapshot(path)
     try:
-        manifest_bytes = (path / MANIFEST_FILE).read_bytes()
-        model = (path / MODEL_FILE).read_bytes()
+        manifest_bytes = _read(path / MANIFEST_FILE, MAX_MANIFEST_NBYTES)
+        model = _read(path / MODEL_FILE, MAX_MODEL_NBYTES)
     except OSError as error:
         raise SnapshotError(f"{path}: expected a readable snapshot; got {error}") from error
     manifest = _decode_manifest(path, manifest_bytes)
@@ -246,28 +328,33 @@ def _numbered(folder: Path) -> list[Path]:
 
 
 def _encode_model(snapshot: Snapshot) -> bytes:
-    arrays = {f"map.{name}": array for name, array in snapshot.preprocessing.items()}
-    content: bytes = safetensors.numpy.save({"theta": snapshot.theta, **arrays})
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, model in snapshot.models.items():
+        arrays[f"{name}.theta"] = model.thetas
+        arrays |= {f"{name}.map.{key}": array for key, array in model.preprocessing.items()}
+    content: bytes = safetensors.numpy.save(arrays)
     return content
 
 
-def _encode_manifest(manifest: Manifest, hashes: dict[str, str], nbytes: int) -> bytes:
-    content = _manifest_json(manifest, hashes)
-    if len(content) >= nbytes:
+def _read(path: Path, limit: int) -> bytes:
+    """Returns a file's content; its size is looked at first."""
+    with path.open("rb") as file:
+        content = file.read(limit + 1) if path.stat().st_size <= limit else b""
+    if not content or len(content) > limit:
         raise SnapshotError(
-            f"expected a manifest of at most {nbytes} bytes; got {len(content) + 1}: raise "
-            "snapshot.manifest_nbytes"
+            f"{path}: expected a file of 1 to {limit} bytes; got {path.stat().st_size}"
         )
-    return content + b" " * (nbytes - len(content) - 1) + b"\n"
+    return content
 
 
-def _manifest_json(manifest: Manifest, hashes: dict[str, str]) -> bytes:
-    """Returns the manifest's JSON with layout and hashes filled in."""
+def _manifest_document(manifest: Manifest, hashes: dict[str, str]) -> dict[str, Any]:
+    """Returns the manifest as plain JSON types with layouts and hashes filled in."""
     document = asdict(manifest)
-    spec = build_spec(manifest.flow, len(manifest.schema["features"]))
-    document["layout"] = [[e.name, e.shape, e.offset] for e in spec.layout()]
+    schema = EventSchema.from_dict(manifest.schema)
+    for entry, written in zip(manifest.models, document["models"], strict=True):
+        written["layout"] = _layout(_spec_of(entry, schema))
     document["sha256"] = hashes
-    return json.dumps(document, allow_nan=False, separators=(",", ":")).encode()
+    return document
 
 
 def _decode_manifest(path: Path, content: bytes) -> Manifest:
@@ -275,7 +362,7 @@ def _decode_manifest(path: Path, content: bytes) -> Manifest:
         document = json.loads(content)
         if isinstance(document, dict) and document.get("format") != FORMAT:
             raise SnapshotError(
-                f"{path}: expected snapshot format {FORMAT}; got {document.get('format')!r}"
+                f"expected snapshot format {FORMAT}; got {document.get('format')!r}"
             )
         return TypeAdapter(Manifest).validate_python(document)
     except ValidationError as error:
@@ -284,26 +371,95 @@ def _decode_manifest(path: Path, content: bytes) -> Manifest:
         raise SnapshotError(
             f"{path / MANIFEST_FILE}: expected a manifest; got {first['msg']!r} for {where}"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise SnapshotError(f"{path / MANIFEST_FILE}: expected a manifest; got {error}") from error
+    except SnapshotError as error:
+        raise SnapshotError(f"{path / MANIFEST_FILE}: {error}") from error
 
 
 def _decode_model(path: Path, manifest: Manifest, content: bytes) -> Snapshot:
     try:
         arrays = safetensors.numpy.load(content)
-        theta = arrays.pop("theta")
-        preprocessing = {name.removeprefix("map."): a for name, a in arrays.items()}
-        snapshot = Snapshot(manifest, theta, preprocessing)
-        spec = snapshot.flow_spec
-    except (SafetensorError, KeyError, SchemaError) as error:
+        schema = EventSchema.from_dict(manifest.schema)
+    except (SafetensorError, SchemaError) as error:
         raise SnapshotError(f"{path / MODEL_FILE}: expected a model; got {error!r}") from error
-    layout = tuple((e.name, e.shape, e.offset) for e in spec.layout())
-    if layout != manifest.layout or theta.shape != (spec.n_parameters,):
+    names = [entry.name for entry in manifest.models]
+    if not names or len({*names}) < len(names):
+        raise SnapshotError(f"{path / MANIFEST_FILE}: expected distinct models; got {names}")
+    for entry in manifest.models:
+        _require_possible(path, entry, schema, len(content))
+    models = {e.name: _take_model(path, e, schema, arrays) for e in manifest.models}
+    if arrays:
         raise SnapshotError(
-            f"{path}: expected θ of {spec.n_parameters} parameters in the layout of its flow; "
-            f"got {theta.shape} and another layout: the snapshot is of another version"
+            f"{path / MODEL_FILE}: expected the arrays of models {names}; got also {[*arrays]}"
         )
-    is_finite = all(np.isfinite(array).all() for array in (theta, *arrays.values()))
-    if theta.dtype != np.float32 or not is_finite:
-        raise SnapshotError(f"{path / MODEL_FILE}: expected finite float32 parameters; got others")
-    return snapshot
+    return Snapshot(manifest, models)
+
+
+def _require_possible(path: Path, entry: ModelEntry, schema: EventSchema, nbytes: int) -> None:
+    """Raises SnapshotError before a specification is built that no file of this size can fill."""
+    flow = entry.flow
+    n_units = 2 * flow.blocks * flow.hidden
+    if max(4 * n_units, flow.bins, flow.hidden * schema.n_features) > 4 * nbytes:
+        raise SnapshotError(
+            f"{path}: model {entry.name!r}: expected a flow whose θ fits into {nbytes} bytes; got "
+            f"{flow}"
+        )
+
+
+def _take_model(
+    path: Path, entry: ModelEntry, schema: EventSchema, arrays: dict[str, NDArray[Any]]
+) -> LearnedModel:
+    """Takes one model out of the arrays of a file, checked."""
+    where = f"{path}: model {entry.name!r}"
+    try:
+        spec = _spec_of(entry, schema)
+        own_schema = entry.region.schema_of(schema, model=entry.name)
+    except ConfigError as error:
+        raise SnapshotError(f"{where}: expected a model; got {error}") from error
+    if entry.layout != _layout(spec):
+        raise SnapshotError(
+            f"{where}: expected θ in the layout of its flow; got another layout: the snapshot is "
+            "of another version"
+        )
+    thetas = _take(where, arrays, entry.name, "theta", (1 + entry.replicas, spec.n_parameters))
+    shape = schema.n_features, entry.knots
+    names = ("v", "z", "slope")
+    fitted = {name: _take(where, arrays, entry.name, f"map.{name}", shape) for name in names}
+    if entry.is_fitted:
+        try:
+            Preprocessing.from_arrays(own_schema, fitted)
+        except SnapshotError as error:
+            raise SnapshotError(f"{where}: {error}") from error
+    return LearnedModel(thetas, fitted)
+
+
+def _take(
+    where: str, arrays: dict[str, NDArray[Any]], model: str, name: str, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Takes an array out of those of a file; it must have the shape and hold finite numbers."""
+    dtype = np.float32 if name == "theta" else np.float64
+    array = arrays.pop(f"{model}.{name}", None)
+    found = "none" if array is None else f"{array.dtype} of shape {array.shape}"
+    if array is None or array.shape != shape or array.dtype != dtype:
+        raise SnapshotError(
+            f"{where}: expected {name!r} as {np.dtype(dtype)} of shape {shape}; got {found}"
+        )
+    if not np.isfinite(array).all():
+        raise SnapshotError(f"{where}: expected finite numbers in {name!r}; got others")
+    return array
+
+
+def _spec_of(entry: ModelEntry, schema: EventSchema) -> FlowSpec:
+    return build_spec(entry.flow, schema.n_features)
+
+
+def _layout(spec: FlowSpec) -> tuple[tuple[str, tuple[int, ...], int], ...]:
+    """The layout table of θ as a manifest has it."""
+    return tuple((e.name, e.shape, e.offset) for e in spec.layout())
+
+
+def _interval(pair: tuple[float | None, float | None] | None) -> tuple[float, float] | None:
+    """An interval of a manifest, where JSON has no infinite numbers."""
+    if pair is None:
+        return None
+    low, high = pair
+    return (-math.inf if low is None else low, math.inf if high is None else high)

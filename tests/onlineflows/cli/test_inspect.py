@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import onlineflows.cli.inspect
+from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.snapshot import MANIFEST_FILE, MODEL_FILE, snapshot_nbytes
 from replay.sinks import open_sink
 from streams import LHCO, EventSchema, Feature
@@ -111,9 +112,9 @@ def shortened(path: Path) -> None:
 
 def without(key: str) -> Callable[[Path], None]:
     def remove(path: Path) -> None:
-        manifest = json.loads((path / MANIFEST_FILE).read_text())
+        manifest = unsealed((path / MANIFEST_FILE).read_bytes())
         del manifest[key]
-        (path / MANIFEST_FILE).write_text(json.dumps(manifest))
+        (path / MANIFEST_FILE).write_bytes(sealed(manifest))
 
     return remove
 
@@ -129,7 +130,7 @@ def without(key: str) -> Callable[[Path], None]:
         (lambda p: (p / MANIFEST_FILE).write_text("[]"), "expected a manifest; got"),
         (lambda p: (p / MANIFEST_FILE).write_bytes(b"\xff"), "expected a manifest; got"),
         (without("n_seen"), "expected a manifest; got 'Field required' for n_seen"),
-        (without("format"), "expected snapshot format 1; got None"),
+        (without("format"), "expected snapshot format 2; got None"),
         (without("sha256"), "expected SHA-256 None; got"),
     ],
 )

@@ -1,20 +1,25 @@
 """Snapshots: fixed size, atomic, checked before use."""
 
 import dataclasses
-import json
 import os
 
 import numpy as np
 import pytest
+import torch
 
-from onlineflows.errors import SnapshotError
+from onlineflows.density import Density
+from onlineflows.errors import ConfigError, SnapshotError
+from onlineflows.flows import flow_over
 from onlineflows.flows.spec import build_spec
 from onlineflows.online import durable
+from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.snapshot import (
     LATEST,
     MANIFEST_FILE,
     MODEL_FILE,
+    LearnedModel,
     Manifest,
+    ModelEntry,
     Snapshot,
     find_snapshot,
     read_snapshot,
@@ -30,16 +35,46 @@ FLOW = FlowConfig(blocks=2, hidden=8, bins=4)
 NBYTES = 8192
 
 
+JOINT = ModelEntry(
+    name="joint",
+    inside=None,
+    outside=None,
+    replicas=0,
+    bootstrap=True,
+    flow=FLOW,
+    knots=9,
+    is_fitted=True,
+    n_taken=10,
+    n_trained=10,
+    n_uses=40,
+    n_steps=1,
+)
+WINDOW = dataclasses.replace(JOINT, name="window", inside=(0.3, 0.7), replicas=2)
+LATE = dataclasses.replace(WINDOW, name="late", inside=(0.8, None), is_fitted=False)
+MODELS = (JOINT, WINDOW, LATE)
+
+
+def learned(entry: ModelEntry, seed: int) -> LearnedModel:
+    rng = np.random.default_rng(seed)
+    shape = 1 + entry.replicas, build_spec(entry.flow, 2).n_parameters
+    schema = entry.region.schema_of(SCHEMA, model=entry.name)
+    x = rng.uniform(0.3, 0.7, (1000, 2)).astype(np.float32)
+    fitted = entry.is_fitted
+    arrays = Preprocessing.fit(schema, x, knots=9).to_arrays() if fitted else UNFITTED
+    return LearnedModel(rng.normal(0, 0.1, shape).astype(np.float32), arrays)
+
+
+UNFITTED = {name: np.zeros((2, 9)) for name in ("v", "z", "slope")}
+
+
 def snapshot(n_seen: int = 1000, **changes) -> Snapshot:
-    rng = np.random.default_rng(n_seen)
-    x = rng.uniform(0.1, 0.9, (1000, 2)).astype(np.float32)
     manifest = Manifest(
         run_name="test",
         run=1,
         created_utc="2026-01-01T00:00:00Z",
         code_version="0",
         schema=SCHEMA.to_dict(),
-        flow=FLOW,
+        models=MODELS,
         n_seen=n_seen,
         n_trained=n_seen,
         n_uses=n_seen,
@@ -55,8 +90,7 @@ def snapshot(n_seen: int = 1000, **changes) -> Snapshot:
     )
     return Snapshot(
         dataclasses.replace(manifest, **changes),
-        rng.normal(0, 0.1, build_spec(FLOW, 2).n_parameters).astype(np.float32),
-        Preprocessing.fit(SCHEMA, x, knots=9).to_arrays(),
+        {entry.name: learned(entry, n_seen) for entry in MODELS},
     )
 
 
@@ -68,7 +102,9 @@ def folder(tmp_path):
 
 def test_a_snapshot_survives_the_round_trip(folder):
     written, read = snapshot(), read_snapshot(folder)
-    assert np.array_equal(read.theta, written.theta)
+    assert read.model_names == ("joint", "window", "late")
+    for name, model in written.models.items():
+        assert np.array_equal(read.models[name].thetas, model.thetas)
     assert read.manifest.history == written.manifest.history
     assert read.schema == SCHEMA
 
@@ -77,6 +113,55 @@ def test_a_snapshot_read_back_gives_the_same_density(folder):
     x = np.random.default_rng(3).uniform(0.1, 0.9, (50, 2)).astype(np.float32)
     expected = snapshot().density().log_prob(x)
     assert np.array_equal(read_snapshot(folder).density().log_prob(x), expected)
+
+
+@pytest.mark.parametrize("replica", [0, 1, 2])
+def test_every_replica_has_its_own_density(folder, replica):
+    x = np.random.default_rng(3).uniform(0.3, 0.7, (50, 2)).astype(np.float32)
+    spec, written = build_spec(FLOW, 2), snapshot().models["window"]
+    flow = flow_over(spec, torch.from_numpy(written.thetas[replica]))
+    schema = read_snapshot(folder).schema_of("window")
+    expected = Density(schema, Preprocessing.from_arrays(schema, written.preprocessing), flow)
+    density = read_snapshot(folder).density("window", replica)
+    assert np.array_equal(density.log_prob(x), expected.log_prob(x))
+
+
+def test_a_window_is_the_support_of_its_density(folder):
+    density = read_snapshot(folder).density("window")
+    assert (density.schema.resonant.low, density.schema.resonant.high) == (0.3, 0.7)
+    assert density.log_prob(np.array([[0.2, 0.5]]))[0] == -np.inf
+
+
+def test_the_first_model_is_the_one_that_is_meant_without_a_name(folder):
+    assert read_snapshot(folder).density().schema == SCHEMA
+
+
+def test_replicas_and_central_density_make_the_ensemble(folder):
+    read = read_snapshot(folder)
+    assert len(read.replicas("window")) == 2
+    assert len(read.ensemble("window").densities) == 3
+    x = np.array([[0.4, 0.5]])
+    each = [np.exp(read.density("window", r).log_prob(x)) for r in range(3)]
+    np.testing.assert_allclose(np.exp(read.ensemble("window").log_prob(x)), np.mean(each, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("model", "replica", "message"),
+    [
+        ("windw", 0, "nearest known: 'window'"),
+        ("window", 3, "between 0 and 2; got 3"),
+        ("joint", 1, "between 0 and 0; got 1"),
+        ("window", -1, "got -1"),
+    ],
+)
+def test_a_model_or_a_replica_that_is_not_there_is_refused(folder, model, replica, message):
+    with pytest.raises(ConfigError, match=message):
+        read_snapshot(folder).density(model, replica)
+
+
+def test_a_model_that_has_seen_too_few_events_has_no_density(folder):
+    with pytest.raises(SnapshotError, match="'late': expected a fitted marginal map"):
+        read_snapshot(folder).density("late")
 
 
 def test_the_size_does_not_depend_on_what_was_seen(folder):
@@ -150,16 +235,16 @@ def test_a_flipped_bit_in_the_model_is_refused(folder, position):
 
 def edit(folder, **changes):
     path = folder / "000001" / MANIFEST_FILE
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_bytes(sealed(unsealed(path.read_bytes()) | changes))
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "expected snapshot format 1; got 2"),
+        ({"format": 1}, "expected snapshot format 2; got 1"),
         ({"n_seen": "many"}, "n_seen"),
-        ({"flow": {"blocks": 3}}, "another layout"),
         ({"schema": {"features": []}}, "expected a model"),
+        ({"models": []}, "expected distinct models"),
         ({"sha256": {}}, "expected SHA-256 None"),
     ],
 )
@@ -167,6 +252,55 @@ def test_an_edited_manifest_is_refused(folder, changes, message):
     edit(folder, **changes)
     with pytest.raises(SnapshotError, match=message):
         read_snapshot(folder)
+
+
+def edit_window(folder, **changes):
+    manifest = unsealed((folder / "000001" / MANIFEST_FILE).read_bytes())
+    joint, window, late = manifest["models"]
+    edit(folder, models=[joint, window | changes, late])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"flow": {"blocks": 3}}, "another layout"),
+        ({"flow": {"blocks": 0}}, "flow.blocks"),
+        ({"replicas": 1}, "expected 'theta' as float32 of shape"),
+        ({"knots": 7}, "expected 'map.v' as float64 of shape"),
+        ({"name": "joint"}, "expected distinct models"),
+        ({"name": "other"}, "got none"),
+        ({"inside": [11, 12]}, "support of m"),
+        ({"inside": [1]}, "models.1.inside"),
+    ],
+)
+def test_an_edited_model_is_refused(folder, changes, message):
+    edit_window(folder, **changes)
+    with pytest.raises(SnapshotError, match=message):
+        read_snapshot(folder)
+
+
+def test_arrays_of_no_model_are_refused(folder):
+    manifest = unsealed((folder / "000001" / MANIFEST_FILE).read_bytes())
+    edit(folder, models=manifest["models"][:2])
+    with pytest.raises(SnapshotError, match=r"got also .*late\.theta"):
+        read_snapshot(folder)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_refused(tmp_path, bad):
+    broken = snapshot()
+    broken.models["window"].thetas[1, 3] = bad
+    write_snapshot(tmp_path, broken, manifest_nbytes=NBYTES)
+    with pytest.raises(SnapshotError, match="'window': expected finite numbers in 'theta'"):
+        read_snapshot(tmp_path)
+
+
+def test_a_marginal_map_that_falls_is_refused(tmp_path):
+    broken = snapshot()
+    broken.models["window"].preprocessing["z"][0] *= -1
+    write_snapshot(tmp_path, broken, manifest_nbytes=NBYTES)
+    with pytest.raises(SnapshotError, match="'window': expected a marginal map that increases"):
+        read_snapshot(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null"])
