@@ -144,12 +144,14 @@ class SnapshotConfig:
         every_s: write one every so many seconds; 0 for never.
         keep: how many are kept; 0 for all.
         manifest_nbytes: size that the manifest is padded to; must hold the longest history.
+        signing_key: file with the Ed25519 secret key that signs each one; empty for no signature.
     """
 
     every_events: int = 200_000
     every_s: float = 0.0
     keep: int = 5
     manifest_nbytes: int = 32_768
+    signing_key: str = ""
 
     def __post_init__(self) -> None:
         _require_at_least(

@@ -166,12 +166,25 @@ def inspect(
         Path | None,
         typer.Option("--figure", metavar="FILE", help="Draw one page into this PNG or PDF."),
     ] = None,
+    verify: Annotated[
+        str | None,
+        typer.Option(
+            "--verify",
+            metavar="KEY",
+            help="Only check the signature, with a public key: file or digits. Exit code 1 where "
+            "the snapshot isn't genuine.",
+        ),
+    ] = None,
     overrides: Overrides = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Show what a snapshot holds, and draw its density."""
     output = _speak(as_json, quiet)
+    if verify is not None:
+        from onlineflows.cli.verify import verify as check
+
+        raise typer.Exit(check(snapshot, verify, output))
     from onlineflows.cli.inspect import inspect as body
 
     raise typer.Exit(body(snapshot, output, data=data, figure=figure, overrides=overrides or ()))
@@ -290,6 +303,64 @@ def chaos(
     from onlineflows.cli.chaos import chaos as body
 
     raise typer.Exit(body(output, rounds=rounds, seed=seed, faults=faults or ()))
+
+
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(
+    keys,
+    name="keys",
+    help="Make and show keys: for the wire between machines, and to sign snapshots.",
+    epilog="Example: onlineflows keys make producer",
+)
+KeyName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the pair's two files.")]
+
+
+@keys.command(name="make", epilog="Example: onlineflows keys make producer --folder keys")
+def keys_make(
+    name: KeyName,
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="FOLDER", help="Where to put them.")
+    ] = Path("keys"),
+    signing: Annotated[
+        bool, typer.Option("--signing", help="For signatures of snapshots, not for the wire.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a pair of keys: NAME.secret, which only you can read, and NAME.public."""
+    output = _speak(as_json, quiet=False)
+    from onlineflows.cli.keys import make as body
+
+    raise typer.Exit(body(name, folder, output, signing=signing))
+
+
+@keys.command(name="show", epilog="Example: onlineflows keys show keys/producer.public")
+def keys_show(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A key, or an allow-list.")],
+    as_json: AsJson = False,
+) -> None:
+    """Print the public keys in a file."""
+    output = _speak(as_json, quiet=False)
+    from onlineflows.cli.keys import show as body
+
+    raise typer.Exit(body(path, output))
+
+
+@keys.command(name="allow", epilog="Example: onlineflows keys allow keys/allowed consumer.public")
+def keys_allow(
+    path: Annotated[Path, typer.Argument(metavar="LIST", help="The producer's allow-list.")],
+    key: Annotated[
+        str, typer.Argument(metavar="KEY", help="A consumer's public key: file or digits.")
+    ],
+    name: Annotated[
+        str, typer.Option("--name", help="Whose key it is; that of the file without one.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Admit a consumer: put its public key on a producer's allow-list."""
+    output = _speak(as_json, quiet=False)
+    from onlineflows.cli.keys import admit as body
+
+    raise typer.Exit(body(path, key, name, output))
 
 
 @app.command(epilog="Example: onlineflows doctor")

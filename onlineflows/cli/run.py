@@ -25,7 +25,7 @@ def run(config: Config, output: Output, *, start: Start) -> int:
     RunDirectory(config.run.path).check(start)
     ours, theirs = multiprocessing.Pipe()
     # A fresh interpreter, and a target whose module leaves torch alone.
-    producers = dataclasses.replace(config, wire=dataclasses.replace(config.wire, address=ANY_PORT))
+    producers = dataclasses.replace(config, wire=config.wire.at_home(ANY_PORT))
     producer = multiprocessing.get_context("spawn").Process(
         target=replay_for, args=(producers, output, theirs), name="producer"
     )
@@ -37,7 +37,7 @@ def run(config: Config, output: Output, *, start: Start) -> int:
             producer.join()
             return producer.exitcode or FAILED
         try:
-            wire = dataclasses.replace(config.wire, address=address)
+            wire = config.wire.at_home(address)
             report = consume(
                 dataclasses.replace(config, wire=wire),
                 output,

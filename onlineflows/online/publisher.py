@@ -14,6 +14,7 @@ from onlineflows.errors import ConfigError
 from onlineflows.online.history import WIDEST_COUNT
 from onlineflows.online.learner import Learner
 from onlineflows.online.model_learner import ModelLearner
+from onlineflows.online.signature import Signer
 from onlineflows.online.snapshot import (
     LearnedModel,
     Manifest,
@@ -22,7 +23,6 @@ from onlineflows.online.snapshot import (
     required_nbytes,
     write_snapshot,
 )
-from onlineflows.online.signature import Signer
 from onlineflows.settings import SnapshotConfig
 
 logger = logging.getLogger(__name__)

@@ -27,6 +27,8 @@ from onlineflows.flows import flow_over
 from onlineflows.flows.spec import FlowSpec, build_spec
 from onlineflows.mixture import Mixture
 from onlineflows.online.durable import point_to, sha256, write_folder
+from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed, unsealed
+from onlineflows.online.signature import SIGNATURE_FILE, Signer
 from onlineflows.preprocess import Preprocessing
 from onlineflows.region import Region
 from onlineflows.settings import FlowConfig
@@ -234,7 +236,12 @@ class Snapshot:
 
 
 def write_snapshot(
-    folder: Path, snapshot: Snapshot, *, manifest_nbytes: int, keep: int = 0
+    folder: Path,
+    snapshot: Snapshot,
+    *,
+    manifest_nbytes: int,
+    keep: int = 0,
+    signer: Signer | None = None,
 ) -> Path:
     """Writes a snapshot as the next in a folder and points `latest` to it.
 
@@ -243,6 +250,7 @@ def write_snapshot(
         snapshot: what to write; its manifest's layout and hashes are filled in here.
         manifest_nbytes: size that the manifest is padded to.
         keep: how many snapshots to keep; 0 for all.
+        signer: who signs it; None for no signature.
 
     Returns:
         The path of the new snapshot.
@@ -252,7 +260,10 @@ def write_snapshot(
             are as they were.
     """
     model = _encode_model(snapshot)
-    manifest = _encode_manifest(snapshot.manifest, {MODEL_FILE: sha256(model)}, manifest_nbytes)
+    document = _manifest_document(snapshot.manifest, {MODEL_FILE: sha256(model)})
+    contents = {MODEL_FILE: model, MANIFEST_FILE: sealed(document, manifest_nbytes)}
+    if signer is not None:
+        contents[SIGNATURE_FILE] = signer.sign(contents)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         existing = _numbered(folder)
@@ -277,7 +288,7 @@ def snapshot_nbytes(path: Path) -> int:
 
 def required_nbytes(manifest: Manifest) -> int:
     """Returns the smallest `manifest_nbytes` that a manifest fits into."""
-    return len(_manifest_json(manifest, {MODEL_FILE: sha256(b"")})) + 1
+    return len(sealed(_manifest_document(manifest, {MODEL_FILE: sha256(b"")})))
 
 
 def find_snapshot(path: Path) -> Path:
@@ -299,7 +310,10 @@ def find_snapshot(path: Path) -> Path:
 
 
 def read_snapshot(path: Path) -> Snapshot:
-    """Reads a snapshot and checks it: sizes, hash, version, layout, finite numbers.
+    """Reads a snapshot and checks it: sizes, hashes, version, layout, finite numbers.
+
+    No byte of it can change unnoticed. That nobody wrote another one in its place is what a
+    signature is for (`onlineflows.online.signature`).
 
     Args:
         path: what `find_snapshot` takes.
@@ -358,21 +372,23 @@ def _manifest_document(manifest: Manifest, hashes: dict[str, str]) -> dict[str, 
 
 
 def _decode_manifest(path: Path, content: bytes) -> Manifest:
+    path = path / MANIFEST_FILE
     try:
-        document = json.loads(content)
-        if isinstance(document, dict) and document.get("format") != FORMAT:
-            raise SnapshotError(
-                f"expected snapshot format {FORMAT}; got {document.get('format')!r}"
-            )
+        document = unsealed(content)
+    except SnapshotError as error:
+        raise SnapshotError(f"{path}: {error}") from error
+    if document.get("format") != FORMAT:
+        raise SnapshotError(
+            f"{path}: expected snapshot format {FORMAT}; got {document.get('format')!r}"
+        )
+    try:
         return TypeAdapter(Manifest).validate_python(document)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise SnapshotError(
-            f"{path / MANIFEST_FILE}: expected a manifest; got {first['msg']!r} for {where}"
+            f"{path}: expected a manifest; got {first['msg']!r} for {where}"
         ) from error
-    except SnapshotError as error:
-        raise SnapshotError(f"{path / MANIFEST_FILE}: {error}") from error
 
 
 def _decode_model(path: Path, manifest: Manifest, content: bytes) -> Snapshot:

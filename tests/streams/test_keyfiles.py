@@ -110,7 +110,11 @@ def test_any_bytes_are_keys_or_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     path.chmod(0o600)
-    for read in (read_allowed, lambda p: read_secret(p, "curve"), lambda p: read_public(p, "curve")):
+    for read in (
+        read_allowed,
+        lambda p: read_secret(p, "curve"),
+        lambda p: read_public(p, "curve"),
+    ):
         try:
             read(path)
         except SecurityError:

@@ -26,6 +26,7 @@ VERBS = {
     "bench": (["name"], LOUD | {"--quick", "--full"}),
     "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),
+    "keys": ([], {"--help"}),
 }
 
 
