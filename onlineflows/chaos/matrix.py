@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from onlineflows.chaos import kills
+from onlineflows.chaos import disk, kills, network, peers, pressure, stops
 from onlineflows.chaos.daemon import StuckError
 from onlineflows.chaos.result import Reference, Result
 from onlineflows.chaos.stage import Stage
@@ -20,6 +20,10 @@ Play = Callable[[Stage, int], int]
 
 FRUITLESS = 3
 """Streams in a row in which a fault didn't come to pass before something is wrong."""
+
+
+INDIFFERENT = ("wire.", "pacing.", "checkpoint.", "snapshot.")
+"""Settings that may not change what is learned: how events travel, what is written when."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +45,69 @@ class Fault:
     settings: Mapping[str, object] = field(default_factory=dict)
 
 
+ROOMY = {"wire.window_batches": 512}
+"""A window that takes a whole stream."""
+
+SMALL_BATCHES = {"wire.batch_events": 64, "wire.window_batches": 32}
+"""More messages, more that can happen to them."""
+
+LONG = {
+    "source.n_events": 500_000,
+    "wire.window_batches": 2,
+    "checkpoint.every_events": 20_000,
+    "snapshot.every_events": 50_000,
+}
+"""More events than would go unnoticed in memory."""
+
+REALTIME = {"wire.mode": "realtime", "source.n_events": 150_000}
+
 FAULTS: Mapping[str, Fault] = {
     "consumer_kill": Fault(kills.kill_consumer, "consumer killed (SIGKILL), resumed", 10),
     "producer_kill": Fault(kills.kill_producer, "producer killed (SIGKILL), started again", 10),
     "both_kill": Fault(kills.kill_both, "both killed, both started again", 5),
+    "realtime_kill": Fault(
+        kills.kill_consumer, "consumer killed in realtime mode", 2, theta=False, settings=REALTIME
+    ),
+    "consumer_stop_short": Fault(
+        stops.stop_consumer_short, "consumer stopped for less than a heartbeat", 10
+    ),
+    "consumer_stop_long": Fault(
+        stops.stop_consumer_long, "consumer stopped for more than five heartbeats", 2
+    ),
+    "producer_stop_short": Fault(
+        stops.stop_producer_short, "producer stopped for less than a heartbeat", 10
+    ),
+    "producer_stop_long": Fault(
+        stops.stop_producer_long, "producer stopped for more than five heartbeats", 2
+    ),
+    "hung_training": Fault(stops.hang_training, "training hangs, ZeroMQ's thread lives"),
+    "slow_consumer": Fault(stops.slow_consumer, "consumer throttled, lossless", settings=LONG),
+    "overload": Fault(
+        pressure.overload, "overload in realtime mode", theta=False, settings=pressure.OVERLOAD
+    ),
+    "end_while_full": Fault(
+        pressure.end_while_full_tcp, "end of run while the window is full, tcp", settings=ROOMY
+    ),
+    "end_while_full_ipc": Fault(
+        pressure.end_while_full_ipc, "end of run while the window is full, ipc", settings=ROOMY
+    ),
+    "producer_first": Fault(pressure.producer_first, "producer long before the consumer"),
+    "consumer_first": Fault(pressure.consumer_first, "consumer long before the producer"),
+    "proxy": Fault(
+        network.pass_through_proxy,
+        "messages dropped, repeated, delayed, reordered",
+        settings=SMALL_BATCHES,
+    ),
+    "connection_cut": Fault(network.cut_connections, "connection reset", 10),
+    "connection_silent": Fault(network.silence_connections, "connection open, nothing passes", 2),
+    "torn_checkpoint": Fault(disk.tear_checkpoint, "newest checkpoint damaged", 2),
+    "disk_full": Fault(disk.fill_disk, "disk full while a checkpoint is written"),
+    "disk_read_only": Fault(disk.forbid_writing, "folder of checkpoints can't be written to"),
+    "stranger": Fault(peers.meet_strangers, "junk, other protocols, huge claims at the port", 10),
+    "wrong_version": Fault(peers.greet_with_other_version, "peer of another version", 2),
+    "second_consumer": Fault(peers.second_consumer, "second consumer, other name"),
+    "duplicated_name": Fault(peers.same_name, "second consumer, same name"),
+    "wrong_run": Fault(peers.other_run, "producer of another stream in its place"),
 }
 """The matrix, in the order in which it is run."""
 
@@ -126,7 +189,7 @@ class _References:
         Raises:
             StuckError: even that doesn't go well.
         """
-        key = repr(sorted(changes.items()))
+        key = repr(sorted(x for x in changes.items() if not x[0].startswith(INDIFFERENT)))
         if key not in self._known:
             self._known[key] = self._make(changes)
         return self._known[key]

@@ -68,7 +68,7 @@ class Stage:
         self.folder = Path(tempfile.mkdtemp(prefix="onlineflows-chaos-"))
         self.settings: dict[str, object] = {**SETTINGS, **settings}
         self.settings.setdefault("wire.address", free_address())
-        self.consumer_address = str(self.settings["wire.address"])
+        self.consumer_address = self.address
         self.rng = rng
         self.n_generated = int(str(self.settings["source.n_events"]))
         """Events that the ledgers must speak of; a fault that ends a run early knows how many."""
@@ -94,14 +94,25 @@ class Stage:
         """The newest consumer."""
         return _there(self._consumer)
 
+    @property
+    def address(self) -> str:
+        """Where the producer listens."""
+        return str(self.settings["wire.address"])
+
+    def move_to(self, address: str) -> None:
+        """Takes another address for both."""
+        self.settings["wire.address"] = self.consumer_address = address
+
     def start_producer(self, settings: Mapping[str, object] = PACED) -> Daemon:
         """Starts the producer, or starts it again."""
         self._producer = self.start("replay", settings)
         return self._producer
 
-    def start_consumer(self, settings: Mapping[str, object] | None = None) -> Daemon:
+    def start_consumer(
+        self, settings: Mapping[str, object] | None = None, *, log: int | None = None
+    ) -> Daemon:
         """Starts the consumer; with --resume where there is something to go on from."""
-        self._consumer = self.start("train", settings or {}, *self.how_to_start)
+        self._consumer = self.start("train", settings or {}, *self.how_to_start, log=log)
         return self._consumer
 
     @property
@@ -113,7 +124,7 @@ class Stage:
         self, verb: Any, settings: Mapping[str, object], *flags: str, log: int | None = None
     ) -> Daemon:
         """Starts any process of the program; it is ended with the stage."""
-        address = self.settings["wire.address"] if verb == "replay" else self.consumer_address
+        address = self.address if verb == "replay" else self.consumer_address
         merged = {**self.settings, "wire.address": address, **settings}
         daemon = Daemon(verb, self.folder, len(self._daemons), merged, flags, log)
         self._daemons.append(daemon)
@@ -214,6 +225,13 @@ class Stage:
         """Records what is expected, unless it is so."""
         if not is_so:
             self.problem(f"expected {words}")
+
+    def require_growth(self, who: str, before_mb: float, after_mb: float, limit_mb: float) -> None:
+        """Notes how much a process has grown, and records a problem if that is too much."""
+        growth_mb = round(after_mb - before_mb, 1)
+        name = f"{who}_growth_mb"
+        self.notes[name] = max(growth_mb, self.notes.get(name, 0.0))
+        self.require(growth_mb <= limit_mb, f"a {who} of constant size; it grew by {growth_mb} MB")
 
     @property
     def ledger(self) -> dict[str, Any]:
