@@ -1,25 +1,33 @@
 """Cuts a source into pieces that can be sent: batches, and gaps where there is nothing to send."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.bad_events import reasons_of
+from replay.quality import why_not_finite
 from streams.batch import Batch, Truth, largest_range
 from streams.errors import InputError
 from streams.messages import Counts
 from streams.source import Events, Source, Status
 
 # Comparing an array with a member of an enumeration would convert the array to int64.
-GOOD, NOT_SELECTED, BAD_INPUT = (int(status) for status in Status)
+GOOD, NOT_SELECTED, BAD_INPUT = (
+    int(status) for status in (Status.GOOD, Status.NOT_SELECTED, Status.BAD_INPUT)
+)
+WORST = max(int(status) for status in Status)
 
 SLOW_READ_S = 0.2
 QUICK_READ_S = 0.02
 LARGEST_READ_BATCHES = 64
 """Reads are doubled while quick and halved when slow, so that the daemon never stops listening
 for long; what is read at an index doesn't depend on it."""
+
+
+OnRead = Callable[[int, NDArray[np.float32], NDArray[np.uint8]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,7 @@ class Piece:
         counts: what becomes of them when the piece is sent.
         batch: the good ones; None where there are none.
         truth: their labels, where the source has them.
+        reasons: why bad ones are bad, with their numbers.
     """
 
     first_event: int
@@ -40,6 +49,7 @@ class Piece:
     counts: Counts
     batch: Batch | None = None
     truth: Truth | None = None
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +124,10 @@ class Batcher:
         lumisection_events: event indices per lumisection.
         block_events: event indices per block that no piece may leave; 0 for no blocks.
         clock: for choosing the size of reads.
+
+    Attributes:
+        on_read: told the index of the first, features and statuses of all events that were read,
+            where some can't be sent; again where they are read again.
     """
 
     def __init__(
@@ -127,6 +141,7 @@ class Batcher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
+        self.on_read: OnRead | None = None
         self._run = run
         self._batch_events = batch_events
         self._largest_range = largest_range(batch_events)
@@ -235,14 +250,15 @@ class Batcher:
         lumisection, counts = self.lumisection_of(first), events.counts()
         self._next_event = end
         self._next_row += counts.sent
+        reasons = reasons_of(events.status) if counts.bad else {}
         if not counts.sent:
-            return Piece(first, end, lumisection, counts)
+            return Piece(first, end, lumisection, counts, reasons=reasons)
         present = None
         if counts.withheld:
             present = np.packbits(events.status == GOOD, bitorder="little")
         batch = Batch(events.x, first, end, self._run, lumisection, present)
         truth = None if events.label is None else Truth(events.label)
-        return Piece(first, end, lumisection, counts, batch, truth)
+        return Piece(first, end, lumisection, counts, batch, truth, reasons)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -292,6 +308,8 @@ class Batcher:
                 f"the source returned {events.first_event} on with {events.x.shape[1]}"
             )
         read = _stretch_of(events)
+        if self.on_read is not None and len(read.good) < len(events):
+            self.on_read(events.first_event, events.x, read.status)
         if self._read is not None and self._next_event < at:
             read = self._read.part(self._next_event, at).with_next(read)
         self._read = read
@@ -301,7 +319,7 @@ class Batcher:
 def _stretch_of(events: Events) -> _Stretch:
     """Returns the events with those marked as bad that claim to be good and aren't numbers."""
     status = events.status
-    if status.max() > BAD_INPUT:
+    if status.max() > WORST:
         raise InputError(
             f"expected statuses of streams.Status; the source returned {status.max()} "
             f"among the events from {events.first_event} on"
@@ -315,7 +333,7 @@ def _stretch_of(events: Events) -> _Stretch:
     if not finite.all():
         is_finite = finite.all(axis=1)
         status = status.copy()
-        status[rows[~is_finite]] = BAD_INPUT
+        status[rows[~is_finite]] = why_not_finite(x[~is_finite])
         rows, x = rows[is_finite], x[is_finite]
         label = None if label is None else label[is_finite]
     return _Stretch(events.first_event, status, rows + events.first_event, x, label)

@@ -6,6 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.quality import why_not_finite
 from streams import Status
 
 TAU_EPSILON = 1e-5
@@ -63,7 +64,7 @@ class Dijets:
 
     Args:
         x: shape (n, 5): mjj, mJ1, dmJ in TeV, tau21J1, tau21J2.
-        status: `Status.GOOD` or `Status.BAD_INPUT` per event, shape (n,), uint8.
+        status: `Status.GOOD`, or why the event can't be used, shape (n,), uint8.
     """
 
     x: NDArray[np.float32]
@@ -75,7 +76,7 @@ def dijet_observables(first: Jets, second: Jets) -> Dijets:
 
     J1 is the lighter jet, dmJ = mJ2 - mJ1, tau21 = tau2 / (1e-5 + tau1), all masses in TeV:
     the recipe of CATHODE (2109.00546, section 2). Values that aren't finite and masses below
-    -`MASS_ROUNDING_GEV` make an event BAD_INPUT.
+    -`MASS_ROUNDING_GEV` make an event bad.
 
     Args:
         first: one of the two leading jets of each event.
@@ -105,8 +106,20 @@ def dijet_observables(first: Jets, second: Jets) -> Dijets:
         ).astype(np.float32)
         usable = (first.mass > -MASS_ROUNDING_GEV) & (second.mass > -MASS_ROUNDING_GEV)
     usable &= np.isfinite(x).all(axis=1)
-    status = np.where(usable, Status.GOOD, Status.BAD_INPUT).astype(np.uint8)
+    status = np.zeros(len(x), dtype=np.uint8)
+    if not usable.all():
+        bad = np.flatnonzero(~usable)
+        status[bad] = _why_not_usable(first, second, bad)
     return Dijets(x, status)
+
+
+def _why_not_usable(first: Jets, second: Jets, bad: NDArray[np.intp]) -> NDArray[np.uint8]:
+    values = [(j.px, j.py, j.pz, j.mass, j.tau1, j.tau2) for j in (first, second)]
+    reasons = why_not_finite(np.stack([v[bad] for v in (*values[0], *values[1])], axis=1))
+    mass = np.minimum(first.mass[bad], second.mass[bad])
+    is_finite = reasons == Status.TOO_LARGE
+    reasons[is_finite & (mass <= -MASS_ROUNDING_GEV)] = Status.NEGATIVE
+    return reasons
 
 
 def invariant_mass(first: Jets, second: Jets) -> NDArray[np.float64]:

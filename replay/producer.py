@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from replay.bad_events import BadEvents, Located, Quarantine
 from replay.batching import Batcher, Piece
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
-from replay.settings import PacingConfig, ReplayConfig
+from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from streams.errors import InputError
 from streams.lanes import block_events
@@ -81,6 +82,7 @@ class ProducerReport:
         ledger: what became of every event.
         lanes: the same from each lane's point of view.
         problems: where the ledgers do not balance, in words.
+        bad: how many events could not be used, by reason.
         condition: how the run ended.
         text: why, where it did not end as planned.
         error: what the source failed with, where the run was ABORTED.
@@ -94,6 +96,7 @@ class ProducerReport:
     ledger: ProducerLedger
     lanes: tuple[ProducerLedger, ...]
     problems: tuple[str, ...]
+    bad: Mapping[str, int]
     condition: Condition
     text: str
     error: InputError | None
@@ -109,6 +112,7 @@ class ProducerReport:
         return {
             "epoch": self.epoch,
             **self.ledger.document(self.condition),
+            "bad_by_reason": dict(self.bad),
             "text": self.text,
             "is_acknowledged": self.is_acknowledged,
             "elapsed_s": self.elapsed_s,
@@ -153,6 +157,7 @@ def run_producer(
     wire: WireConfig,
     pacing: PacingConfig,
     replay: ReplayConfig,
+    quarantine: QuarantineConfig | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -171,6 +176,7 @@ def run_producer(
         wire: address, mode, batches.
         pacing: when events are due.
         replay: run number and lumisections.
+        quarantine: where bad events are kept; None for nowhere.
         seed: recorded in the begin of run.
         config: recorded in the begin of run and part of the epoch; plain JSON types.
         clock: seconds, never going back.
@@ -207,6 +213,10 @@ def run_producer(
         sources=source.files,
         config=document,
     )
+    kept = _quarantine(quarantine, source, begin.epoch)
+    if kept is not None:
+        batcher.on_read = kept.take
+        batcher.seek(0)  # the first events were read already, for their labels
     with Sender(wire, begin, clock=clock, lumisection_events=replay.lumisection_events) as sender:
         log.info("listening at %s, epoch %s, %s", sender.address, begin.epoch, wire.mode)
         if on_listening is not None:
@@ -214,7 +224,16 @@ def run_producer(
         loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
         if replay.verify and isinstance(source, Verifiable):
             loop.verify = source.verify
+        if kept is not None:
+            loop.save_bad = kept.save
         return loop.run()
+
+
+def _quarantine(config: QuarantineConfig | None, source: Source, epoch: str) -> Quarantine | None:
+    if config is None or not config.path:
+        return None
+    locate = source.locate if isinstance(source, Located) else None
+    return Quarantine(config, source.schema, epoch=epoch, locate=locate)
 
 
 class _Loop:
@@ -246,6 +265,9 @@ class _Loop:
         self._text = ""
         self._error: InputError | None = None
         self._n_rewinds = 0
+        self._bad = BadEvents()
+        self.save_bad: Callable[[], None] = lambda: None
+        """Writes the bad events that were kept for inspection."""
         self.verify: Callable[[], Iterator[None]] = lambda: iter(())
         """Looks whether the source is still what it was; asked at the end of the stream."""
         self._verification: Iterator[None] | None = None
@@ -377,8 +399,10 @@ class _Loop:
             self._held = piece
             self._sender.poll(WAIT_S)
             return
+        self._bad.record(piece.first_event, piece.reasons)
         if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
             self._close_lumisection(piece.lumisection)
+            self.save_bad()
 
     def _withhold(self, piece: Piece) -> None:
         self._sender.gap(piece.first_event, piece.end_event, piece.counts, piece.lumisection)
@@ -412,6 +436,7 @@ class _Loop:
         self._sender.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
         self._condition = condition
         self._text = text
+        self.save_bad()
         log.info("end of run: %s after %d events", condition, self._ledger.next_event)
 
     def _abort(self) -> ProducerReport:
@@ -430,6 +455,7 @@ class _Loop:
         self._condition = None
         self._error = self._verification = None
         self._held = self._busy = None
+        self._bad.rewind(position.next_event)
         self._sender.rewound()
         try:
             self._batcher.seek(position.next_event, stops=self._sender.stops)
@@ -466,6 +492,7 @@ class _Loop:
             ledger=self._sender.ledger,
             lanes=self._sender.ledgers,
             problems=self._sender.balance().problems,
+            bad=self._bad.document(self._ledger.totals.bad),
             condition=condition,
             text=self._text,
             error=self._error,

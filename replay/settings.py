@@ -150,6 +150,23 @@ class PacingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineConfig:
+    """Events that can't be used, kept in a file for inspection.
+
+    Args:
+        path: a Parquet file to write, relative to the current folder; empty for none. It holds
+            events: only its owner may read it.
+        limit: how many are kept, the first ones.
+    """
+
+    path: str = ""
+    limit: int = 10_000
+
+    def __post_init__(self) -> None:
+        require_at_least(1, "quarantine.limit", self.limit)
+
+
+@dataclass(frozen=True, slots=True)
 class ReplayConfig:
     """What is one run of the producer.
 

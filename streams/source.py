@@ -13,13 +13,32 @@ from streams.schema import EventSchema
 
 
 class Status(enum.IntEnum):
-    """What a source says of one event index."""
+    """What a source says of one event index: it is good, not selected, or bad for a reason."""
 
     GOOD = 0
     NOT_SELECTED = 1
     """The event exists but fails the trigger selection (say, no jet above threshold)."""
     BAD_INPUT = 2
-    """The event can't be used: not a number, no particles, too many particles."""
+    """The event can't be used; so says every status from here on, most of them with a reason."""
+    NOT_A_NUMBER = 3
+    """A value is NaN, or became NaN: 0 / 0, say, where a ratio has no denominator."""
+    INFINITE = 4
+    """A value is infinite, or became so: 1 / 0, say."""
+    TOO_LARGE = 5
+    """A value is finite where it was read, and what becomes of it isn't in float32."""
+    NEGATIVE = 6
+    """A mass or a transverse momentum is below zero by more than rounding."""
+    NO_PARTICLES = 7
+    """The event has no particle."""
+    DUPLICATE = 8
+    """An earlier event of the stream's files has the same identifier."""
+    OUT_OF_ORDER = 9
+    """The event belongs to an earlier lumisection than one before it in the files."""
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether the event can't be used."""
+        return self >= Status.BAD_INPUT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -186,9 +186,7 @@ class Sender:
         """
         now = self._clock()
         now_ns = max(0, round(1e9 * now))
-        self._end.batch(
-            batch, counts, truth, now=now, sent_ns=self._wall_ns(), monotonic_ns=now_ns
-        )
+        self._end.batch(batch, counts, truth, now=now, sent_ns=self._wall_ns(), monotonic_ns=now_ns)
         self._flush()
 
     def gap(self, first_event: int, end_event: int, counts: Counts, lumisection: int) -> None:

@@ -23,7 +23,13 @@ from onlineflows.settings import (
     TrainerConfig,
     ValidateConfig,
 )
-from replay.settings import PacingConfig, ReplayConfig, SourceConfig, StandinConfig
+from replay.settings import (
+    PacingConfig,
+    QuarantineConfig,
+    ReplayConfig,
+    SourceConfig,
+    StandinConfig,
+)
 from streams.settings import WireConfig
 
 DEFAULT_NAME = "default"
@@ -69,6 +75,7 @@ class Config:
     )
     pacing: PacingConfig = field(default_factory=PacingConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
+    quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
     wire: WireConfig = field(default_factory=WireConfig)
     models: tuple[ModelConfig, ...] = (ModelConfig(JOINT),)
     """What is trained side by side, each with settings of its own over those below."""
@@ -124,6 +131,7 @@ def public_config(config: Config) -> dict[str, Any]:
     """
     document = to_dict(config)
     del document["run"]["directory"]
+    document["quarantine"]["path"] = Path(document["quarantine"]["path"]).name
     del document["wire"]["security"]
     del document["snapshot"]["signing_key"]
     for section in (document["source"], document["evaluation"]):

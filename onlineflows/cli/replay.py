@@ -81,6 +81,7 @@ def produce(
             wire=config.wire,
             pacing=config.pacing,
             replay=config.replay,
+            quarantine=config.quarantine,
             seed=_seed(config),
             config=public_document(config),
             stop=stop,

@@ -114,6 +114,20 @@ class FileSource:
             )
         self._position = index
 
+    def locate(self, event: int) -> tuple[str, int]:
+        """Returns the name of the file that holds an event, and its row there, from 0."""
+        group, first = self._order.group_at(event)
+        blocks = self._order.blocks(group)
+        order = self._order.rows(group, sum(block.n_kept for block in blocks))
+        row = event - first if order is None else int(order[event - first])
+        for block in blocks:
+            if row < block.n_kept:
+                break
+            row -= block.n_kept
+        keep = block.keep
+        kept = row if keep is None else int(np.flatnonzero(keep)[row])
+        return self._readers[block.reader].path.name, block.start + kept
+
     def close(self) -> None:
         """Closes all files; safe to call twice."""
         self._held = None

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.observables import Jets, dijet_observables
+from replay.quality import why_not_finite
 from replay.reconstruct import N_COLUMNS, Particles, dijet_features, load_fastjet
 from replay.settings import LhcoParticlesConfig
 from replay.sources.files import FileSource, open_files
@@ -25,7 +26,7 @@ class ParticleReader:
     """One particle file as a `replay.sources.reader.Reader`.
 
     An event without particles, or with values that aren't finite or a negative pT, is
-    BAD_INPUT; one without two jets, or whose leading jet is too soft, isn't selected.
+    bad; one without two jets, or whose leading jet is too soft, isn't selected.
 
     Args:
         path: the file.
@@ -95,7 +96,7 @@ class ParticleReader:
         self, events: NDArray[np.float64]
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Returns features and statuses of zero-padded events, shape (n, 700, 3)."""
-        particles, usable = unpad(events)
+        particles, reasons = unpad(events)
         table = dijet_features(particles, jet_radius=self._jet_radius)
         dijets = dijet_observables(
             Jets.from_table(table[:, :6]), Jets.from_table(table[:, N_COLUMNS : N_COLUMNS + 6])
@@ -104,15 +105,15 @@ class ParticleReader:
         has_two = np.isfinite(table[:, N_COLUMNS])
         selected = has_two & (np.hypot(table[:, 0], table[:, 1]) > self._min_pt_gev)
         status = np.where(selected, dijets.status, np.uint8(Status.NOT_SELECTED))
-        status = np.where(usable, status, np.uint8(Status.BAD_INPUT))
+        status = np.where(reasons == Status.GOOD, status, reasons)
         return dijets.x, status.astype(np.uint8)
 
     def _labels(self, values: NDArray[np.float64]) -> NDArray[np.uint8]:
         return labels_from(values, f"column {self._label!r} of {self.path}")
 
 
-def unpad(events: NDArray[np.float64]) -> tuple[Particles, NDArray[np.bool_]]:
-    """Returns the particles of zero-padded events, and which events can be used.
+def unpad(events: NDArray[np.float64]) -> tuple[Particles, NDArray[np.uint8]]:
+    """Returns the particles of zero-padded events, and why events can't be used (or GOOD).
 
     Events that can't (no particle, a value that isn't finite, a negative pT) get no particles.
 
@@ -130,7 +131,19 @@ def unpad(events: NDArray[np.float64]) -> tuple[Particles, NDArray[np.bool_]]:
     is_particle &= usable[:, None]
     flat = events[is_particle]
     counts = is_particle.sum(axis=1)
-    return Particles(flat[:, 0], flat[:, 1], flat[:, 2], counts), usable
+    reasons = np.zeros(len(events), dtype=np.uint8)
+    if not usable.all():
+        reasons[~usable] = _why_not_usable(events[~usable])
+    return Particles(flat[:, 0], flat[:, 1], flat[:, 2], counts), reasons
+
+
+def _why_not_usable(events: NDArray[np.float64]) -> NDArray[np.uint8]:
+    reasons = why_not_finite(events.reshape(-1, N_VALUES))
+    is_finite = reasons == Status.TOO_LARGE
+    pt = events[:, :, 0]
+    reasons[is_finite & (pt < 0.0).any(axis=1)] = Status.NEGATIVE
+    reasons[is_finite & (pt == 0.0).all(axis=1)] = Status.NO_PARTICLES
+    return reasons
 
 
 def open_particles(config: LhcoParticlesConfig) -> FileSource:

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streams import EventSchema, InputError, Status
+from replay.quality import to_float32
+from streams import EventSchema, InputError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,10 +86,8 @@ def rows_from(table: NDArray[np.float64], label: NDArray[np.uint8] | None) -> Ro
         table: features, shape (n, d), in the schema's units.
         label: truth, shape (n,).
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        x = table.astype(np.float32)
-    bad = ~np.isfinite(x).all(axis=1)
-    return Rows(x, np.where(bad, Status.BAD_INPUT, Status.GOOD).astype(np.uint8), label)
+    x, status = to_float32(table)
+    return Rows(x, status, label)
 
 
 def labels_from(values: NDArray[np.generic], where: str) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.observables import Jets, dijet_observables
+from replay.quality import to_float32
 from replay.settings import RootConfig
 from replay.sources.evaluation import Column
 from replay.sources.expressions import Expression
@@ -87,13 +88,12 @@ class RootReader:
         """Returns rows start to stop, or those of them that a mask keeps."""
         columns = self._tree.read(self._branches, start, stop)
         n = stop - start
-        x, usable, selected = (
+        x, status, selected = (
             self._dijet_features(columns) if self._dijet else self._table(columns, n)
         )
         if self._cut is not None:
             cut = self._cut.evaluate(columns, n)
             selected = selected & ~cut.missing & (np.nan_to_num(cut.values) != 0)
-        status = np.where(usable, Status.GOOD, Status.BAD_INPUT)
         status = np.where(selected, status, Status.NOT_SELECTED).astype(np.uint8)
         label = None if self._label is None else self._labels(self._label, columns, n)
         if keep is None:
@@ -113,24 +113,25 @@ class RootReader:
 
     def _table(
         self, columns: dict[str, Column], n: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Returns the features of the table, which are finite, and which exist."""
-        x = np.empty((n, self._schema.n_features), dtype=np.float32)
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]:
+        """Returns the features of the table, whether they can be used, and which exist."""
+        values = np.empty((n, self._schema.n_features))
         exists = np.ones(n, dtype=np.bool_)
         for column, expression in enumerate(self._features):
             evaluated = expression.evaluate(columns, n)
-            with np.errstate(over="ignore"):
-                x[:, column] = evaluated.values
+            values[:, column] = evaluated.values
             exists &= ~evaluated.missing
-        return x, np.asarray(np.isfinite(x).all(axis=1)), exists
+        return *to_float32(values), exists
 
     def _dijet_features(
         self, columns: dict[str, Column]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Returns the LHCO observables, which are usable, and which events have two jets."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.bool_]]:
+        """Returns the LHCO observables, whether they can be used, and which events have two
+        jets.
+        """
         first, second, exists = leading_two(columns, self._dijet)
         dijets = dijet_observables(first, second)
-        return dijets.x, dijets.status == Status.GOOD, exists
+        return dijets.x, dijets.status, exists
 
     def _labels(self, label: Expression, columns: dict[str, Column], n: int) -> NDArray[np.uint8]:
         where = f"label {label.text!r} of {self.path}"

@@ -62,25 +62,26 @@ def test_the_threshold_is_the_configured_one(path, write_blosc, particle_table) 
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("damage", "reason"),
     [
-        lambda event: event.fill(0.0),
-        lambda event: event.__setitem__(0, np.nan),
-        lambda event: event.__setitem__(1, np.inf),
-        lambda event: event.__setitem__(1, 1e6),
-        lambda event: event.__setitem__(2, np.nan),
-        lambda event: event.__setitem__(0, -1.0),
+        (lambda event: event.fill(0.0), Status.NO_PARTICLES),
+        (lambda event: event.__setitem__(0, np.nan), Status.NOT_A_NUMBER),
+        (lambda event: event.__setitem__(1, np.inf), Status.INFINITE),
+        (lambda event: event.__setitem__(1, 1e6), Status.TOO_LARGE),
+        (lambda event: event.__setitem__(2, np.nan), Status.NOT_A_NUMBER),
+        (lambda event: event.__setitem__(0, -1.0), Status.NEGATIVE),
     ],
     ids=["empty", "nan_pt", "infinite_eta", "huge_eta", "nan_phi", "negative_pt"],
 )
 def test_events_that_make_no_sense_are_bad_and_harm_no_other(
-    path, write_blosc, particle_table, damage
+    path, write_blosc, particle_table, damage, reason
 ) -> None:
     table = particle_table(5)
     clean = reader(write_blosc(path, table)).read_rows(0, 5)
     damage(table[2, :2100])
     rows = reader(write_blosc(path.with_name("damaged.h5"), table)).read_rows(0, 5)
-    assert np.flatnonzero(rows.status == Status.BAD_INPUT).tolist() == [2]
+    assert rows.status[2] == reason
+    assert np.flatnonzero(rows.status >= Status.BAD_INPUT).tolist() == [2]
     others = [0, 1, 3, 4]
     np.testing.assert_array_equal(rows.x[others], clean.x[others])
 
@@ -93,8 +94,8 @@ def test_only_kept_events_are_returned(path, write_blosc, particle_table) -> Non
 
 def test_all_700_places_may_be_used() -> None:
     events = np.ones((1, 700, 3))
-    particles, usable = unpad(events)
-    assert usable.all()
+    particles, reasons = unpad(events)
+    assert not reasons.any()
     assert particles.counts.tolist() == [700]
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from replay import producer
 from replay.producer import ProducerReport, Progress, epoch_of, run_producer
-from replay.settings import PacingConfig, ReplayConfig, SelectionConfig
+from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig, SelectionConfig
 from replay.sources.files import FileSource
 from replay.sources.integrity import Stamp
 from replay.sources.reader import Rows
@@ -530,3 +531,28 @@ def test_a_source_that_is_not_what_it_was_at_its_end_aborts_the_run(
     assert report.condition == "ABORTED"
     assert report.text.startswith("at event 400: expected SHA-256")
     assert report.ledger.totals.sent == 400
+
+
+def test_bad_events_are_told_by_reason_and_kept(studio: Studio, tmp_path: Path) -> None:
+    status = np.zeros(300, dtype=np.uint8)
+    status[::7], status[3::50] = Status.NEGATIVE, Status.NO_PARTICLES
+    path = tmp_path / "bad.parquet"
+    report = studio.run(events(300, status=status), quarantine=QuarantineConfig(str(path)))
+    document = report.document()
+    reasons = document["bad_by_reason"]
+    assert reasons == {"negative": (status == 6).sum(), "no_particles": (status == 7).sum()}
+    assert sum(reasons.values()) == document["bad"]
+    kept = pq.read_table(path).to_pydict()
+    assert kept["event"] == np.flatnonzero(status).tolist()
+
+
+def test_a_producer_that_goes_on_does_not_know_the_reasons_before(studio: Studio) -> None:
+    status = np.zeros(200, dtype=np.uint8)
+    status[::10] = Status.INFINITE
+    studio.run(events(200, status=status))
+    assert studio.learner is not None
+    studio.resume = studio.learner.batches[11].position
+    report = studio.run(events(200, status=status))
+    reasons = report.document()["bad_by_reason"]
+    assert sum(reasons.values()) == 20
+    assert set(reasons) == {"infinite", "unrecorded"}

@@ -83,8 +83,8 @@ def read(path, n: int) -> np.ndarray:
 
 
 def reconstructed(path, n: int) -> np.ndarray:
-    particles, usable = unpad(read(path, n)[:, :2100].reshape(-1, 700, 3))
-    assert usable.all()
+    particles, reasons = unpad(read(path, n)[:, :2100].reshape(-1, 700, 3))
+    assert not reasons.any()
     return dijet_features(particles, jet_radius=1.0)
 
 

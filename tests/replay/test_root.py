@@ -78,7 +78,7 @@ def test_values_that_are_not_finite_are_bad_input(path) -> None:
     with uproot.recreate(path) as file:
         file["Events"] = {"met": np.array([1.0, np.nan, np.inf, 2.0])}
     status = reader(path, features=(MET,)).read_rows(0, 4).status
-    assert status.tolist() == [0, Status.BAD_INPUT, Status.BAD_INPUT, 0]
+    assert status.tolist() == [0, Status.NOT_A_NUMBER, Status.INFINITE, 0]
 
 
 def test_unsigned_counters_do_not_wrap(path) -> None:
