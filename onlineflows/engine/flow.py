@@ -113,7 +113,8 @@ class EngineFlow(Flow):
             thetas: one θ a row, shape (r, n_parameters), of this flow's θ's type.
             x: events, shape (n, d).
             context: shape (n, c).
-            weight: weights of the events for each θ, shape (r, n).
+            weight: weights of the events for each θ, shape (r, n). An event of weight 0 costs
+                nothing, and its NLL is 0.
         """
         n_thetas = len(thetas)
         if thetas.shape != (n_thetas, len(self.theta)) or not _is_like(thetas, self.theta):

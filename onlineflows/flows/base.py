@@ -55,7 +55,8 @@ class Flow(ABC):
         Args:
             x: events, shape (n, d).
             context: shape (n, c).
-            weight: non-negative weights, shape (n,); the gradient is of sum(w nll) / n.
+            weight: non-negative weights, shape (n,); the gradient is of sum(w nll) / n. Events of
+                weight 0 may be left out: their NLL is 0 then.
         """
 
     def log_prob_by_feature(self, x: Tensor, context: Tensor | None = None) -> Tensor:

@@ -54,8 +54,9 @@ typedef struct {
 /* Events (n, n_features) with their context (n, n_context) or null and weights (n,) or null. */
 #define ENGINE_BATCH(T) const T *theta, const T *x, const T *context, const T *weight, int64_t n
 
-/* NLL of each event, and the gradient of sum(weight nll) / n with respect to theta. For several
- * thetas (n_theta, p) over the same events: weight (n_theta, n), nll and gradient likewise. */
+/* NLL of each event, and the gradient of sum(weight nll) / n with respect to theta. Events of
+ * weight 0 are left out, and their NLL is 0. For several thetas (n_theta, p) over the same events:
+ * weight (n_theta, n), nll and gradient likewise. */
 ENGINE_API int32_t engine_gradient_f32(engine*, ENGINE_BATCH(float), int64_t n_theta, float* nll,
                                        float* gradient, const engine_options*);
 ENGINE_API int32_t engine_gradient_f64(engine*, ENGINE_BATCH(double), int64_t n_theta, double* nll,

@@ -128,6 +128,15 @@ void Program<T>::for_tiles(const T* theta, std::int64_t n, int threads, Use use)
 template <class T>
 void Program<T>::gradient(const T* theta, const BatchView<T>& batch, T* nll, T* gradient,
                           const RunOptions& options) {
+  const BatchView<T> taken = selection_.take(batch, plan_.n_features, plan_.n_context);
+  if (taken.n == batch.n) return gradient_of_all(theta, batch, batch.n, nll, gradient, options);
+  gradient_of_all(theta, taken, batch.n, selection_.nll(), gradient, options);
+  selection_.put_back(nll, batch.n);
+}
+
+template <class T>
+void Program<T>::gradient_of_all(const T* theta, const BatchView<T>& batch, std::int64_t n_mean,
+                                 T* nll, T* gradient, const RunOptions& options) {
   // A partial gradient belongs to a worker, or, for the same bits, to a fixed group of tiles.
   const std::int64_t tiles = n_tiles(batch.n);
   const std::int64_t groups = options.deterministic ? std::min(tiles, kFixedGroups) : tiles;
@@ -154,7 +163,7 @@ void Program<T>::gradient(const T* theta, const BatchView<T>& batch, T* nll, T* 
     std::memset(gradient, 0, std::size_t(plan_.n_theta) * sizeof(T));
     return;
   }
-  reduce(parts, T(1) / T(batch.n), gradient, options.threads);
+  reduce(parts, T(1) / T(n_mean), gradient, options.threads);
 }
 
 template <class T>

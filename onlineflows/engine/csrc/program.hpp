@@ -6,17 +6,9 @@
 
 #include "buffer.hpp"
 #include "kernels.hpp"
+#include "selection.hpp"
 
 namespace onlineflows {
-
-// A batch as the caller has it, row-major.
-template <class T>
-struct BatchView {
-  const T* x;        // (n, features); for the inverse z
-  const T* context;  // (n, context) or null
-  const T* weight;   // (n,) or null
-  std::int64_t n;
-};
 
 struct RunOptions {
   int threads;
@@ -30,7 +22,8 @@ class Program {
 
   const Plan& plan() const { return plan_; }
 
-  // NLL of each event and the gradient of sum(w nll) / n.
+  // NLL of each event and the gradient of sum(w nll) / n. Events that weigh nothing are left out:
+  // their NLL is 0.
   void gradient(const T* theta, const BatchView<T>& batch, T* nll, T* gradient,
                 const RunOptions& options);
   void forward(const T* theta, const BatchView<T>& batch, T* z, T* log_abs_det,
@@ -51,6 +44,9 @@ class Program {
   // As for_tiles, over groups of tiles: use(group, worker).
   template <class Use>
   void for_groups(const T* theta, std::int64_t n_groups, int threads, Use use);
+  // As `gradient`, of all events of a batch, with sum(w nll) / n_mean.
+  void gradient_of_all(const T* theta, const BatchView<T>& batch, std::int64_t n_mean, T* nll,
+                       T* gradient, const RunOptions& options);
   // Adds up partial gradients; helpers are still awake from the tiles.
   void reduce(const std::vector<const T*>& parts, T scale, T* gradient, int threads);
   void make_workers(int n);
@@ -64,6 +60,7 @@ class Program {
   Buffer<T> numbers_;
   Buffer<std::uint32_t> pairs_;
   Packed<T> packed_;
+  Selection<T> selection_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Buffer<T>> sums_;
 };

@@ -88,6 +88,7 @@ class Check {
     inverse_undoes_forward();
     bits_are_the_same_for_any_number_of_threads();
     float32_agrees();
+    events_of_weight_zero_are_left_out();
   }
 
  private:
@@ -142,6 +143,25 @@ class Check {
     const std::vector<double> one = gradient({1, 0, 1});
     expect(one == gradient({2, 0, 1}), name_ + ": 2 threads give other bits");
     expect(one == gradient({3, 0, 1}), name_ + ": 3 threads give other bits");
+  }
+
+  void events_of_weight_zero_are_left_out() {
+    // Every third event weighs nothing; what it holds must not matter, not even if it's no number.
+    const std::vector<double> weight = weight_;
+    const std::vector<double> x = x_;
+    for (std::size_t i = 0; i < weight_.size(); i += 3) weight_[i] = 0;
+    const std::vector<double> expected = gradient({2, 0, 1});
+    for (std::size_t i = 0; i < weight_.size(); i += 3) x_[i * case_.n_features] = std::nan("");
+    double mean = 0;
+    const std::vector<double> found = gradient({2, 0, 1}, &mean);
+    expect(found == expected, name_ + ": events of weight zero are in the gradient");
+    expect(std::isfinite(mean), name_ + ": NLL of events of weight zero");
+    std::fill(weight_.begin(), weight_.end(), 0.0);
+    const std::vector<double> nothing = gradient({1, 0, 0});
+    expect(std::all_of(nothing.begin(), nothing.end(), [](double g) { return g == 0; }),
+           name_ + ": gradient of no event");
+    weight_ = weight;
+    x_ = x;
   }
 
   void float32_agrees() {

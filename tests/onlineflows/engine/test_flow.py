@@ -144,6 +144,31 @@ def test_several_thetas_have_the_gradients_that_each_has_alone(isa):
         assert torch.equal(gradient, alone.theta)
 
 
+def poisson(n: int) -> Tensor:
+    """Weights of which the first is zero."""
+    weight = torch.poisson(torch.ones(n, dtype=torch.float64), torch.Generator().manual_seed(3))
+    weight[0] = 0
+    return weight
+
+
+@pytest.mark.parametrize("n", [1, 64, 150])
+def test_an_event_of_weight_zero_is_left_out_whatever_it_holds(isa, n):
+    theta, weight, (x, context) = theta_of(DEFAULT), poisson(n), events_of(DEFAULT, n)
+    expected = TorchFlow(DEFAULT, theta).gradient(x, context, weight=weight)
+    broken = torch.where(weight[:, None] == 0, torch.nan, x)
+    gradient = EngineFlow(DEFAULT, theta).gradient(broken, context, weight=weight)
+    assert distance(gradient.theta, expected.theta) < 1e-12
+    assert distance(gradient.nll, torch.where(weight == 0, 0.0, expected.nll)) < 1e-12
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_leaving_out_events_gives_the_same_bits_for_any_number_of_threads(isa, threads):
+    theta, weight, (x, context) = theta_of(DEFAULT), poisson(1000), events_of(DEFAULT, 1000)
+    flows = [EngineFlow(DEFAULT, theta, threads=n, deterministic=True) for n in (1, threads)]
+    one, other = (flow.gradient(x, context, weight=weight).theta for flow in flows)
+    assert torch.equal(one, other)
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_a_bad_event_spoils_its_own_density_only(isa, value):
     x, context = events_of(DEFAULT, 70)
