@@ -98,12 +98,19 @@ def reciprocal(log_ratio: Array, score: Array, cuts: Floats, *, total: Value) ->
 
 
 def sideband_fit(
-    m: Array, score: Array, cuts: Floats, *, edges: Floats, region: Interval, guard: float = 0.0
+    m: Array,
+    score: Array,
+    cuts: Floats,
+    *,
+    edges: Floats,
+    region: Interval,
+    guard: float = 0.0,
 ) -> list[Value]:
     """Returns the estimate from a dijet fit to the spectrum after each cut.
 
     Right as long as the cut doesn't bend the background's spectrum: the score must not depend on
-    m, not even through the features.
+    m, not even through the features. A cut's fit has at least the parameters that the spectrum
+    needs before.
 
     Args:
         m: of the data, shape (n,).
@@ -113,10 +120,13 @@ def sideband_fit(
         region: the signal region.
         guard: width beside the signal region that isn't fitted.
     """
-    return [
-        hunt(Spectrum.of_events(m[score >= cut], edges), region, guard=guard).background
-        for cut in cuts
-    ]
+    before = hunt(Spectrum.of_events(m, edges), region, guard=guard)
+    needed = len(before.fit.parameters)
+    estimates = []
+    for cut in cuts:
+        after = Spectrum.of_events(m[score >= cut], edges)
+        estimates.append(hunt(after, region, guard=guard, at_least=needed).background)
+    return estimates
 
 
 def abcd(passed: Mask, in_region: Mask, in_sidebands: Mask) -> Value:

@@ -56,7 +56,7 @@ def hunt(
     signal_region: Interval,
     *,
     guard: float = 0.0,
-    n_parameters: int | None = None,
+    at_least: int = 3,
     energy: float = 13.0,
 ) -> Bump:
     """Returns the local significance of the signal region of a spectrum.
@@ -71,7 +71,7 @@ def hunt(
         signal_region: low and high of m.
         guard: width on both sides of the signal region that is left out of the fit, too, where
             the signal is wider than its region.
-        n_parameters: of the dijet function; None to choose.
+        at_least: parameters of the dijet function; more are taken where they are needed.
         energy: of the collision, in the unit of m.
 
     Raises:
@@ -86,10 +86,7 @@ def hunt(
         low, high = signal_region
         centres = 0.5 * (spectrum.edges[1:] + spectrum.edges[:-1])
         left_out = (centres > low - guard) & (centres < high + guard)
-    if n_parameters is None:
-        fit = choose_fit(spectrum, mask=left_out, energy=energy)
-    else:
-        fit = fit_dijet(spectrum, mask=left_out, n_parameters=n_parameters, energy=energy)
+    fit = choose_fit(spectrum, mask=left_out, at_least=at_least, energy=energy)
     joint = _fit_with_region(spectrum, left_out, signal_region, fit)
     background = fit.integral(signal_region)
     counts = float(spectrum.counts[inside].sum())

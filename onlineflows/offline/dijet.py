@@ -225,12 +225,23 @@ def fit_dijet(
 
 
 def choose_fit(
-    spectrum: Spectrum, *, mask: NDArray[np.bool_] | None = None, energy: float = 13.0
+    spectrum: Spectrum,
+    *,
+    mask: NDArray[np.bool_] | None = None,
+    at_least: int = N_PARAMETERS[0],
+    energy: float = 13.0,
 ) -> DijetFit:
     """Returns the fit with the fewest parameters that one more doesn't improve significantly.
 
     Improvement is the fall of the deviance, a chi-square with one degree of freedom where the
     additional parameter isn't needed.
+
+    Args:
+        spectrum: what to fit.
+        mask: bins that are left out, shape (k,).
+        at_least: parameters to begin with, such as those that the spectrum needed before a cut;
+            fewer where fewer bins have content.
+        energy: of the collision, in the unit of m.
 
     Raises:
         ConfigError, DataError: see `fit_dijet`.
@@ -238,9 +249,12 @@ def choose_fit(
     Reference:
         Wilks, Ann. Math. Statist. 9 (1938) 60.
     """
-    best = fit_dijet(spectrum, mask=mask, n_parameters=N_PARAMETERS[0], energy=energy)
-    for n in N_PARAMETERS[1:]:
-        if best.n_bins <= n:
+    filled = spectrum.counts > 0 if mask is None else (spectrum.counts > 0) & ~mask
+    n_filled = int(np.count_nonzero(filled))
+    first = max(min(at_least, n_filled), N_PARAMETERS[0])
+    best = fit_dijet(spectrum, mask=mask, n_parameters=first, energy=energy)
+    for n in range(first + 1, N_PARAMETERS[-1] + 1):
+        if min(best.n_bins - 1, n_filled) < n:
             break
         more = fit_dijet(spectrum, mask=mask, n_parameters=n, energy=energy)
         if chi2.sf(max(best.deviance - more.deviance, 0.0), 1) >= MORE_IF_BELOW:

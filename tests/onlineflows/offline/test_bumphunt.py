@@ -24,10 +24,7 @@ def background(n: float) -> np.ndarray:
 def test_the_local_significance_is_normal_without_signal(n: int) -> None:
     rng = np.random.default_rng(1)
     mean = background(n)
-    z = [
-        hunt(Spectrum(EDGES, rng.poisson(mean).astype(float)), REGION, n_parameters=3).z_local
-        for _ in range(300)
-    ]
+    z = [hunt(Spectrum(EDGES, rng.poisson(mean).astype(float)), REGION).z_local for _ in range(300)]
 
     assert kstest(z, norm.cdf).pvalue > 0.01
 
@@ -42,7 +39,7 @@ def test_the_local_significance_of_samples_is_normal_without_signal() -> None:
         seen = rng.multinomial(n_seen, SHAPE / SHAPE.sum())
         m = np.repeat(centres, rng.multinomial(n_samples, seen / n_seen))
         spectrum = Spectrum.of_samples(m, EDGES, n_seen=n_seen, n_samples=n_samples)
-        z.append(hunt(spectrum, REGION, n_parameters=3).z_local)
+        z.append(hunt(spectrum, REGION).z_local)
 
     assert kstest(z, norm.cdf).pvalue > 0.01
 
@@ -51,12 +48,12 @@ def test_more_samples_do_not_make_a_signal_more_significant_than_its_events() ->
     mean = background(20_000) + np.where(INSIDE, 75.0, 0.0)
     n_seen = round(mean.sum())
     centres = 0.5 * (EDGES[1:] + EDGES[:-1])
-    of_events = hunt(Spectrum(EDGES, mean), REGION, n_parameters=3).z_local
+    of_events = hunt(Spectrum(EDGES, mean), REGION).z_local
     found = []
     for repeats in (1, 10, 100):
         m = np.repeat(centres, np.round(repeats * mean).astype(int))
         spectrum = Spectrum.of_samples(m, EDGES, n_seen=n_seen, n_samples=len(m))
-        found.append(hunt(spectrum, REGION, n_parameters=3).z_local)
+        found.append(hunt(spectrum, REGION).z_local)
 
     assert found == sorted(found)
     assert found[-1] == pytest.approx(of_events, rel=0.02)
@@ -66,7 +63,7 @@ def test_more_samples_do_not_make_a_signal_more_significant_than_its_events() ->
 @pytest.mark.parametrize("n_signal", [-500.0, 300.0, 1000.0])
 def test_an_injected_signal_is_measured(n_signal: float) -> None:
     counts = background(30_000) + np.where(INSIDE, n_signal / 4, 0.0)
-    bump = hunt(Spectrum(EDGES, counts), REGION, n_parameters=3)
+    bump = hunt(Spectrum(EDGES, counts), REGION)
 
     assert bump.signal.value == pytest.approx(n_signal, abs=5)
     assert bump.z_local == pytest.approx(bump.z_gaussian, rel=0.05)
@@ -79,8 +76,8 @@ def test_signal_beside_its_region_is_kept_out_of_the_fit_by_a_guard() -> None:
     counts = background(30_000) + 1500 * wide / wide.sum()
     truth = background(30_000)[INSIDE].sum()
 
-    bare = hunt(Spectrum(EDGES, counts), REGION, n_parameters=3).background.value
-    guarded = hunt(Spectrum(EDGES, counts), REGION, n_parameters=3, guard=0.2).background.value
+    bare = hunt(Spectrum(EDGES, counts), REGION).background.value
+    guarded = hunt(Spectrum(EDGES, counts), REGION, guard=0.2).background.value
 
     assert abs(guarded - truth) < 0.35 * abs(bare - truth)
 
