@@ -7,6 +7,7 @@ size in bytes depends on the configuration alone. The folder is written under a 
 renamed; the link ``latest`` beside it points to the newest.
 """
 
+import json
 import math
 import shutil
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import numpy as np
 import safetensors.numpy
 import torch
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from onlineflows.density import Density
@@ -133,6 +134,12 @@ class Manifest:
     config: dict[str, Any]
     sha256: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+
+# The one-element tuple lets a configuration of pydantic's own reach the dataclasses inside.
+_manifests: TypeAdapter[tuple[Manifest]] = TypeAdapter(
+    tuple[Manifest], config=ConfigDict(extra="forbid", strict=True)
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -382,10 +389,11 @@ def _decode_manifest(path: Path, content: bytes) -> Manifest:
             f"{path}: expected snapshot format {FORMAT}; got {document.get('format')!r}"
         )
     try:
-        return TypeAdapter(Manifest).validate_python(document)
+        # By way of JSON, in which a strict reading still takes lists for tuples.
+        return _manifests.validate_json(json.dumps([document]))[0]
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the whole"
+        where = ".".join(map(str, first["loc"][1:])) or "the whole"
         raise SnapshotError(
             f"{path}: expected a manifest; got {first['msg']!r} for {where}"
         ) from error
