@@ -64,6 +64,7 @@ def _table(bench: str, what: str, rows: list[Document]) -> Table:
         "Threads beside a busy process": _threads,
         "Features": _features,
         "Several θ at once": _thetas,
+        "Replicas of a model": _replicas,
         "Events seen": _events_seen,
         "Distance to the truth": _distance,
         "Same training by zuko": _same_training,
@@ -165,6 +166,20 @@ def _thetas(rows: list[Document]) -> tuple[Cells, list[Cells]]:
             row["dtype"],
             *_rates(row),
             f"{row['against_one']:.2f}",
+        )
+        for row in rows
+    ]
+
+
+def _replicas(rows: list[Document]) -> tuple[Cells, list[Cells]]:
+    header = ("replicas", "how", "CPU µs per event", "× one θ", "separate runs / this")
+    return header, [
+        (
+            str(row["replicas"]),
+            row["kind"],
+            f"{row['us_per_event']:.2f}",
+            f"{row['cost_of_one']:.2f}",
+            f"{row['against_separate']:.2f}",
         )
         for row in rows
     ]

@@ -12,6 +12,7 @@ from rich.table import Table
 from onlineflows.bench.ceiling import SIZES, measure_ceilings
 from onlineflows.bench.learning import Events, Truth
 from onlineflows.bench.machine import describe
+from onlineflows.bench.models import measure_models
 from onlineflows.bench.quality import measure_quality
 from onlineflows.bench.rows import Row
 from onlineflows.bench.scaling import measure_scaling
@@ -33,7 +34,7 @@ FULL_MARKS = (*MARKS, 100_000_000)
 QUICK_MARKS = (20_480, 22_528)
 QUICK_SIZE = ((64, 64, 64),)
 SIGNAL_FRACTION = 0.01
-WITHOUT_CEILING = {"e2e", "quality"}
+WITHOUT_CEILING = {"e2e", "quality", "models"}
 """Benchmarks of whole learners, where matrix products are only a part."""
 WIDTH = 160
 """Columns of text that doesn't go to a terminal."""
@@ -80,6 +81,8 @@ def _rows(name: str, setting: Setting, *, full: bool) -> Iterator[Row]:
         case "quality":
             n_test, n_equal = (2_000, 4_096) if setting.is_quick else (200_000, 1_000_000)
             return measure_quality(standin(), marks=marks, n_test=n_test, n_equal=n_equal)
+        case "models":
+            return measure_models(standin(), setting.effort, is_quick=setting.is_quick)
         case "e2e":
             n_events = 22_528 if setting.is_quick else 2_000_000
             rounds = 1 if setting.is_quick else 3

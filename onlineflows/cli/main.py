@@ -46,7 +46,9 @@ class Bench(enum.StrEnum):
     SAMPLE = "sample"
     E2E = "e2e"
     SCALING = "scaling"
+    MODELS = "models"
     QUALITY = "quality"
+    SEARCH = "search"
 
 
 ConfigPath = Annotated[
@@ -273,13 +275,45 @@ def bench(
         bool, typer.Option("--quick", help="Tiny sizes: shows that everything runs.")
     ] = False,
     full: Annotated[bool, typer.Option("--full", help="The longest streams, too.")] = False,
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            metavar="standin|FILE",
+            help="Of search: the stand-in, or LHCO features with labels.",
+        ),
+    ] = "standin",
+    config: Annotated[
+        Path,
+        typer.Option("--config", metavar="FILE", help="Of search: the models that are trained."),
+    ] = Path("configs/search.toml"),
+    target: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Of a study: its record; resumed if it exists."
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Of a study: processes.")] = 1,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure speed and quality on this machine, beside other libraries where installed."""
+    """Measure speed and quality on this machine, or study what a snapshot finds."""
     output = _speak(as_json, quiet)
     if quick and full:
         raise ConfigError("expected --quick or --full; got both: choose one")
+    if name is Bench.SEARCH:
+        from onlineflows.cli.bench_search import search_study
+
+        raise typer.Exit(
+            search_study(
+                output,
+                quick=quick,
+                jobs=jobs,
+                target=target,
+                dataset=dataset,
+                config_path=config,
+            )
+        )
     from onlineflows.cli.bench import bench as body
 
     raise typer.Exit(body(name.value, output, quick=quick, full=full))
