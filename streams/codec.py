@@ -81,7 +81,7 @@ def decode_from_producer(frames: Sequence[bytes]) -> FromProducer:
             pass
     if len(frames) != expected:
         raise MessageError(
-            f"expected {expected} frames of {type(message).__name__}; got {len(frames)}"
+            f"expected {expected} frames of {type(message).__name__}; got {len(frames)}", "frames"
         )
     return message
 
@@ -93,12 +93,14 @@ def _require_counts(
     counts, end_event = message.counts, message.end_event
     if not counts.cover(first_event, end_event):
         raise MessageError(
-            f"expected counts that add up to events [{first_event}, {end_event}); got {counts}"
+            f"expected counts that add up to events [{first_event}, {end_event}); got {counts}",
+            "counts",
         )
     if sends is not None and (counts.generated == 0 or (counts.sent > 0) != sends):
         raise MessageError(
             f"expected {'some events that are sent' if sends else 'events, none of them sent'} in "
-            f"{type(message).__name__}; got {counts}"
+            f"{type(message).__name__}; got {counts}",
+            "counts",
         )
 
 
@@ -110,16 +112,19 @@ def decode_from_consumer(frames: Sequence[bytes]) -> FromConsumer:
     """
     message = _decode(frames, _from_consumer)
     if len(frames) != 1:
-        raise MessageError(f"expected 1 frame of {type(message).__name__}; got {len(frames)}")
+        raise MessageError(
+            f"expected 1 frame of {type(message).__name__}; got {len(frames)}", "frames"
+        )
     return message
 
 
 def _decode(frames: Sequence[bytes], decoder: "msgspec.msgpack.Decoder[T]") -> T:
     if not frames:
-        raise MessageError("expected a header frame; got an empty message")
+        raise MessageError("expected a header frame; got an empty message", "frames")
     if len(frames[0]) > MAX_HEADER_NBYTES:
         raise MessageError(
-            f"expected a header of at most {MAX_HEADER_NBYTES} bytes; got {len(frames[0])}"
+            f"expected a header of at most {MAX_HEADER_NBYTES} bytes; got {len(frames[0])}",
+            "large header",
         )
     try:
         return decoder.decode(frames[0])
@@ -187,7 +192,7 @@ def decode_batch(
             present,
         )
     except SchemaError as error:
-        raise MessageError(f"batch {data.batch}: {error}") from error
+        raise MessageError(f"batch {data.batch}: {error}", "bits") from error
     return batch, truth
 
 
@@ -196,10 +201,11 @@ def _checked(frame: bytes, expected_hash: bytes, nbytes: int, data: Data, what: 
     if len(frame) != nbytes:
         raise MessageError(
             f"batch {data.batch}: expected {nbytes} bytes for the {what} of {data.counts}; "
-            f"got {len(frame)}"
+            f"got {len(frame)}",
+            "size",
         )
     if hash_of(frame) != expected_hash:
-        raise MessageError(f"batch {data.batch}: the hash of the {what} differs: damaged")
+        raise MessageError(f"batch {data.batch}: the hash of the {what} differs: damaged", "hash")
     return frame
 
 
@@ -254,10 +260,12 @@ def decode_begin(header: Begin, frames: Sequence[bytes]) -> RunBegan:
     try:
         schema = EventSchema.from_dict(document["schema"])
         if schema.fingerprint() != document["fingerprint"]:
-            raise MessageError("begin of run: the schema doesn't have the fingerprint it claims")
+            raise MessageError(
+                "begin of run: the schema doesn't have the fingerprint it claims", "document"
+            )
         config = document["config"]
         if not isinstance(config, dict):
-            raise MessageError("begin of run: expected the configuration to be a table")
+            raise MessageError("begin of run: expected the configuration to be a table", "document")
         return RunBegan(
             epoch=header.epoch.hex(),
             run=header.run,
@@ -271,16 +279,16 @@ def decode_begin(header: Begin, frames: Sequence[bytes]) -> RunBegan:
             config=config,
         )
     except (KeyError, TypeError, ValueError, SchemaError) as error:
-        raise MessageError(f"begin of run: malformed document: {error!r}") from error
+        raise MessageError(f"begin of run: malformed: {error!r}", "document") from error
 
 
 def _document(header: Begin, frame: bytes) -> dict[str, Any]:
     if len(frame) > MAX_DOCUMENT_NBYTES or hash_of(frame) != header.document_hash:
-        raise MessageError("begin of run: the document is too large or damaged on the way")
+        raise MessageError("begin of run: the document is too large or damaged", "hash")
     try:
         document = json.loads(frame)
     except (ValueError, RecursionError) as error:
-        raise MessageError(f"begin of run: expected a JSON document; {error}") from error
+        raise MessageError(f"begin of run: expected JSON; {error}", "document") from error
     if not isinstance(document, dict):
-        raise MessageError("begin of run: expected a JSON table")
+        raise MessageError("begin of run: expected a JSON table", "document")
     return document

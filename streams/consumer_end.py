@@ -6,7 +6,7 @@ finds in `outbox`. The rules are in `streams.protocol`; where the consumer stand
 `streams.account`, how much it may be sent by `streams.credit`.
 """
 
-from collections import deque
+from collections import Counter, deque
 
 from streams.account import Account
 from streams.codec import Frames, decode_batch, decode_begin, decode_from_producer, encode
@@ -61,7 +61,7 @@ class ConsumerEnd:
 
     Attributes:
         outbox: frames to be sent, in order.
-        n_malformed: messages that could not be understood, so far.
+        malformed: messages that could not be understood, by reason, so far.
         n_duplicates: batches that came again and were dropped.
         n_ahead: batches that came too early, behind a missing one, and were dropped.
     """
@@ -80,7 +80,7 @@ class ConsumerEnd:
                 f"expected a consumer's name of 1 to {MAX_NAME_LENGTH} characters; got {name!r}"
             )
         self.outbox: deque[Frames] = deque()
-        self.n_malformed = 0
+        self.malformed: Counter[str] = Counter()
         self.n_duplicates = 0
         self.n_ahead = 0
         self._wire = wire
@@ -103,6 +103,11 @@ class ConsumerEnd:
         self._stuck_since: float | None = None
         self._last_hello = -float("inf")
         self._say_hello(now)
+
+    @property
+    def n_malformed(self) -> int:
+        """Messages that could not be understood, so far."""
+        return self.malformed.total()
 
     # --- what the program says -------------------------------------------------------------
 
@@ -211,8 +216,8 @@ class ConsumerEnd:
         try:
             message = decode_from_producer(frames)
             return self._heed(message, frames, now)
-        except MessageError:
-            self.n_malformed += 1
+        except MessageError as error:
+            self.malformed[error.reason] += 1
             return []
 
     def _heed(self, message: FromProducer, frames: Frames, now: float) -> list[Incoming]:
@@ -300,8 +305,8 @@ class ConsumerEnd:
             return []
         try:
             batch, truth = decode_batch(data, frames, n_features)
-        except MessageError:
-            self.n_malformed += 1
+        except MessageError as error:
+            self.malformed[error.reason] += 1
             self._nack(now)
             return found
         self._account.take_batch(data)

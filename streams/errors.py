@@ -36,7 +36,15 @@ class ProtocolError(StreamError):
 
 
 class MessageError(ProtocolError):
-    """Bytes from the wire are not a valid message."""
+    """Bytes from the wire are not a valid message.
+
+    Attributes:
+        reason: in a word, for counting.
+    """
+
+    def __init__(self, text: str, reason: str = "header") -> None:
+        super().__init__(text)
+        self.reason = reason
 
 
 class RefusedError(ProtocolError):

@@ -10,7 +10,7 @@ keep what they have, and are told of nothing until the stream has come to where 
 realtime mode a batch goes to the next lane with credit.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
@@ -76,6 +76,7 @@ class Lanes:
     Attributes:
         outbox: (peer, frames) to be sent, in order.
         ledger: the account of the whole stream.
+        malformed: messages that could not be understood, by reason, so far.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Lanes:
         self._lumisection_events = lumisection_events
         self._turn = 0
         self._ending: Ending | None = None
-        self._n_malformed = 0
+        self.malformed: Counter[str] = Counter()
 
     # --- decisions -------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class Lanes:
     @property
     def n_malformed(self) -> int:
         """Messages that could not be understood, so far."""
-        return self._n_malformed
+        return self.malformed.total()
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -266,8 +267,8 @@ class Lanes:
         """
         try:
             message = decode_from_consumer(frames)
-        except MessageError:
-            self._n_malformed += 1
+        except MessageError as error:
+            self.malformed[error.reason] += 1
             return
         ends = [lane.end for lane in self._lanes]
         if isinstance(message, Hello):

@@ -6,7 +6,7 @@ finds in `outbox`. The rules are in `streams.protocol`; what it has said is kept
 `streams.outgoing`, the ends of several lanes by `streams.lanes`.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
@@ -63,7 +63,7 @@ class ProducerEnd:
     Attributes:
         outbox: (peer, frames) to be sent, in order.
         rewind: position that the stream must be moved back to, until `rewound` is called.
-        n_malformed: messages that could not be understood, so far.
+        malformed: messages that could not be understood, by reason, so far.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class ProducerEnd:
     ) -> None:
         self.outbox: deque[tuple[bytes, Frames]] = deque() if outbox is None else outbox
         self.rewind: Position | None = None
-        self.n_malformed = 0
+        self.malformed: Counter[str] = Counter()
         self._wire = wire
         self._lane = lane
         self._begin = begin
@@ -92,6 +92,11 @@ class ProducerEnd:
         self._is_muted = False
 
     # --- decisions -------------------------------------------------------------------------
+
+    @property
+    def n_malformed(self) -> int:
+        """Messages that could not be understood, so far."""
+        return self.malformed.total()
 
     @property
     def epoch(self) -> str:
@@ -235,8 +240,8 @@ class ProducerEnd:
         """
         try:
             message = decode_from_consumer(frames)
-        except MessageError:
-            self.n_malformed += 1
+        except MessageError as error:
+            self.malformed[error.reason] += 1
             return
         self.take(peer, message, now)
 

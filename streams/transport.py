@@ -143,8 +143,8 @@ class Sender:
 
     @property
     def refusals(self) -> Mapping[str, int]:
-        """Connections that were refused, and messages of revoked keys, by reason, so far."""
-        return self._guard.refusals
+        """What was refused so far, by reason: connections, messages of revoked keys, junk."""
+        return {**self._guard.refusals, **self._end.malformed}
 
     @property
     def progress(self) -> tuple[int, int]:
@@ -301,6 +301,11 @@ class Receiver:
     def n_malformed(self) -> int:
         """Messages that could not be understood, so far."""
         return self._end.n_malformed
+
+    @property
+    def refusals(self) -> Mapping[str, int]:
+        """Messages that could not be understood, by reason, so far."""
+        return dict(self._end.malformed)
 
     def poll(self, timeout_s: float = 0.0) -> list[Incoming]:
         """Returns what has arrived, waiting up to a time for something; heartbeats.
