@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from onlineflows.offline.inputs import Events, MethodInputs, Scores, Trained, Training
 from onlineflows.offline.quadrature import log_ratio, nodes_in, over_mass
 
-RANGE_EVENTS = 100_000
-"""Background samples from which the features' ranges are read."""
+QUANTILE_EVENTS = 100_000
+"""Background samples from which the features' quantiles are read."""
 
 
 def anode(inputs: MethodInputs, training: Training) -> Trained:
@@ -89,17 +89,15 @@ def density_score(inputs: MethodInputs, _training: Training) -> Trained:
 
 
 def _fiducial(inputs: MethodInputs, training: Training) -> Callable[[Events], NDArray[np.bool_]]:
-    """Returns which events are away from the ends of the background's ranges.
+    """Returns which events are away from the ends of the background.
 
-    Reference:
-        2001.04990: 0.05 < x < 0.95 of features scaled to [0, 1].
+    ANODE (2001.04990) cuts on features scaled to [0, 1] by their smallest and largest values.
+    Those of samples depend on how many are drawn: here the ends are quantiles.
     """
     cut = training.config.fiducial
     if cut == 0:
         return lambda x: np.ones(len(x), dtype=np.bool_)
     seed = int(training.rng.integers(2**31))
-    x = inputs.density_of("background").sample(RANGE_EVENTS, seed)[:, 1:]
-    lowest, highest = x.min(axis=0), x.max(axis=0)
-    low = lowest + cut * (highest - lowest)
-    high = highest - cut * (highest - lowest)
+    x = inputs.density_of("background").sample(QUANTILE_EVENTS, seed)[:, 1:]
+    low, high = np.quantile(x, (cut, 1 - cut), axis=0)
     return lambda x: ((x[:, 1:] > low) & (x[:, 1:] < high)).all(axis=1)

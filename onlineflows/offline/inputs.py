@@ -89,8 +89,8 @@ class MethodConfig:
             only where both classes have the same m.
         oversample: background samples per event of the signal region (CATHODE).
         nodes: points of the quadrature over m, per interval.
-        fiducial: fraction of each feature's range in the background, at both ends, outside which
-            ANODE selects nothing.
+        fiducial: fraction of the background, at both ends of each feature, where ANODE selects
+            nothing.
     """
 
     regions: Regions = field(default_factory=Regions)

@@ -23,7 +23,10 @@ VERBS = {
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
     "validate": (["snapshot"], LOUD | {"--data", "--output", "--set"}),
-    "bench": (["name"], LOUD | {"--quick", "--full"}),
+    "bench": (
+        ["name"],
+        LOUD | {"--quick", "--full", "--dataset", "--config", "--output", "--jobs"},
+    ),
     "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),
     "keys": ([], {"--help"}),

@@ -1,0 +1,108 @@
+"""`onlineflows bench search`: searches on data, on a snapshot and on stored events of its size."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from onlineflows.bench.machine import describe
+from onlineflows.bench.search import SearchSetting, keys, measure
+from onlineflows.bench.search_table import search_tables
+from onlineflows.bench.stored import Passes
+from onlineflows.bench.study import Row
+from onlineflows.cli.config import Config, load_config
+from onlineflows.cli.exits import DONE
+from onlineflows.cli.output import Output
+from onlineflows.cli.search_data import STANDIN, dataset_name, open_file, open_standin
+from onlineflows.cli.study import run_cells
+from onlineflows.offline.inputs import MethodConfig
+
+FRACTIONS = (0.01, 0.003, 0.001)
+SEEDS = (1, 2, 3)
+N_EVENTS = 1_000_000
+FLOOR = 25
+"""Background events left at least, where a file has few."""
+QUICK_OVERRIDES = (
+    "flow.blocks=1",
+    "flow.hidden=8",
+    "buffer.capacity=4096",
+    "preprocess.fit_events=1000",
+    "validate.test_background=6000",
+    "validate.test_signal=1000",
+    "validate.min_background=25",
+    "validate.folds=2",
+    "validate.n_samples=0",
+    "validate.draws=2",
+)
+WIDTH = 160
+
+
+def search_study(
+    output: Output,
+    *,
+    quick: bool,
+    jobs: int,
+    target: Path | None,
+    dataset: str,
+    config_path: Path,
+) -> int:
+    """Measures what isn't recorded yet and prints; returns the exit code.
+
+    Args:
+        output: how to print.
+        quick: sizes that only show that everything runs.
+        jobs: processes.
+        target: the record, which is resumed; None for none.
+        dataset: "standin", or a file of LHC Olympics features with labels.
+        config_path: which models the snapshot holds, and the settings of validation.
+    """
+    config = load_config(config_path, QUICK_OVERRIDES if quick else ())
+    setting = _setting(config, dataset, quick)
+    n_events = 8000 if quick else N_EVENTS if dataset == STANDIN else 0
+    opened = (
+        functools.partial(open_standin, config.validate, n_events)
+        if dataset == STANDIN
+        else functools.partial(open_file, dataset, config.validate, n_events)
+    )
+    head = describe("search", {}, datetime.now(UTC))
+    options = f"{' --quick' if quick else ''} --dataset {Path(dataset).name}"
+    head["command"] = f"onlineflows bench search{options} --config {config_path}"
+    run = functools.partial(measure, opened, setting)
+    rows = run_cells(keys(setting), run, output, head=head, target=target, jobs=jobs)
+    if not output.as_json:
+        _show(rows)
+    return DONE
+
+
+def _setting(config: Config, dataset: str, quick: bool) -> SearchSetting:
+    settings = config.validate
+    method = MethodConfig.from_settings(settings)
+    if dataset != STANDIN:
+        method = dataclasses.replace(method, min_background=FLOOR)
+    return SearchSetting(
+        dataset=dataset_name(dataset),
+        signal_fractions=(0.1,) if quick else FRACTIONS,
+        seeds=SEEDS[:1] if quick else SEEDS,
+        draws=settings.draws,
+        learner=config.learner,
+        snapshot=config.snapshot,
+        method=method,
+        n_samples=settings.n_samples,
+        passes=Passes(uses=(2,)) if quick else Passes(),
+    )
+
+
+def _show(rows: Sequence[Row]) -> None:
+    """Prints tables."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    for found in search_tables(rows):
+        table = Table(*found.header, title=found.title)
+        for cells in found.lines:
+            table.add_row(*cells)
+        console.print(table)
