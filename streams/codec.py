@@ -278,7 +278,7 @@ def decode_begin(header: Begin, frames: Sequence[bytes]) -> RunBegan:
             sources=tuple(SourceFile(str(n), int(b), str(h)) for n, b, h in document["sources"]),
             config=config,
         )
-    except (KeyError, TypeError, ValueError, SchemaError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, SchemaError) as error:
         raise MessageError(f"begin of run: malformed: {error!r}", "document") from error
 
 

@@ -102,7 +102,7 @@ class Position:
                 digest=str(document["digest"]),
             )
             position.stand  # noqa: B018 - a position that can't be sent is refused here
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ProtocolError(
                 f"expected a position with epoch, next_batch, next_event, closed_event, run, "
                 f"open, digest; got {error!r}"

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -67,7 +68,7 @@ class EventSchema:
     def __post_init__(self) -> None:
         if not self.features:
             raise SchemaError("expected at least one feature; got none")
-        repeated = {n for n in self.names if self.names.count(n) > 1}
+        repeated = [name for name, n in Counter(self.names).items() if n > 1]
         if repeated:
             raise SchemaError(f"expected distinct feature names; repeated: {sorted(repeated)}")
 
@@ -150,7 +151,7 @@ class EventSchema:
                     for f in document["features"]
                 )
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise SchemaError(
                 f"expected a schema document with features of name, unit, low, high; got {error!r}"
             ) from error

@@ -454,3 +454,23 @@ def test_the_running_digest_depends_on_which_events_were_sent() -> None:
     for change in ({"present_hash": bytes(8)}, {"end_event": 111}, {"first_event": 99}):
         other = msgspec.structs.replace(header, **change)
         assert extend_digest(bytes(8), header) != extend_digest(bytes(8), other)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("low", "1" + "0" * 400), ("nbytes", "1e999"), ("nbytes", "NaN"), ("low", "[]")],
+)
+def test_numbers_that_no_type_holds_are_refused(place: str, value: str) -> None:
+    """Found by fuzzing: they raise OverflowError, which is no ValueError."""
+    run = RunBegan("ab" * 16, 1, LHCO, "lossless", sources=(SourceFile("a", 10, "00"),))
+    header, document = encode_begin(run)
+    old = b'"low":0.0' if place == "low" else b'["a",10,'
+    new = old.replace(b"0.0", value.encode()).replace(b"10", value.encode())
+    changed = document.replace(old, new, 1)
+    assert changed != document
+    message = msgspec.structs.replace(
+        decode_from_producer([header, document]), document_hash=hash_of(changed)
+    )
+    with pytest.raises(MessageError) as caught:
+        decode_begin(message, [encode(message), changed])
+    assert caught.value.reason == "document"

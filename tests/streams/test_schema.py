@@ -64,3 +64,11 @@ def test_the_support_is_closed_and_finite() -> None:
     )
     inside = EventSchema((MASS, FREE)).in_support(x)
     assert inside.tolist() == [True, True, False, False, False, False, True]
+
+
+def test_a_schema_of_many_features_is_checked_in_no_time() -> None:
+    """A begin of run may claim thousands of features; comparing each with each took minutes."""
+    features = [{"name": str(i), "unit": "", "low": 0, "high": 1} for i in range(20_000)]
+    assert EventSchema.from_dict({"features": features}).n_features == 20_000
+    with pytest.raises(SchemaError, match="repeated"):
+        EventSchema.from_dict({"features": [*features, features[0]]})
