@@ -40,7 +40,9 @@ Condition = Literal["GOOD", "TAINTED", "INCOMPLETE", "INTERRUPTED", "ABORTED"]
 """How a run ended: as planned; with doubtful data; with data missing; stopped on purpose;
 ended by a failure."""
 
-RefusalCode = Literal["version", "lane", "epoch", "occupied", "window", "accounts", "greet"]
+RefusalCode = Literal[
+    "version", "lane", "epoch", "occupied", "taken", "window", "accounts", "greet"
+]
 
 Whole = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Positive = Annotated[int, Meta(ge=1, le=2**63 - 1)]

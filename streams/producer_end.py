@@ -32,6 +32,9 @@ from streams.outgoing import Outgoing
 from streams.protocol import SILENT_HEARTBEATS, Position, RunBegan
 from streams.settings import WireConfig
 
+KEPT_REPLACED = 64
+"""Consumers that are remembered because another one of the same name has taken their place."""
+
 
 @dataclass(slots=True)
 class _Consumer:
@@ -85,6 +88,7 @@ class ProducerEnd:
         decode_from_producer(self._begin_frames)  # what no consumer would accept fails here
         self._epoch = bytes.fromhex(begin.epoch)
         self._consumer: _Consumer | None = None
+        self._replaced: deque[bytes] = deque(maxlen=KEPT_REPLACED)
         self._alone_since = now
         self._last_ping = now
         self._said = Outgoing(self._epoch)
@@ -287,7 +291,10 @@ class ProducerEnd:
     def _greet(self, peer: bytes, hello: Hello, now: float) -> None:
         present = self._consumer
         refusal = refusal_of(hello, self._begin, lanes=self._wire.lanes)
-        if present is not None and present.peer != peer and self.is_alive(now):
+        if peer in self._replaced:
+            refusal = _taken(hello.name)
+        is_other = present is not None and present.peer != peer and present.name != hello.name
+        if refusal is None and present is not None and is_other and self.is_alive(now):
             refusal = Refusal("occupied", f"consumer {present.name!r} is being served")
             if self._wire.lanes > 1:
                 refusal = Refusal(
@@ -300,6 +307,10 @@ class ProducerEnd:
         if refusal is not None:
             self._send(peer, refusal)
             return
+        if present is not None and present.peer != peer and present.name == hello.name:
+            # One that was started again; should its predecessor live, it must not come back.
+            self._replaced.append(present.peer)
+            self._send(present.peer, _taken(present.name))
         self._consumer = _Consumer(peer, hello.name, hello.truth, now)
         self._consumer.acknowledged = hello.stand.next_batch
         self._send(peer, self._resumption(hello.stand))
@@ -391,3 +402,10 @@ class ProducerEnd:
 
     def _send(self, peer: bytes, message: FromProducer) -> None:
         self.outbox.append((peer, [encode(message)]))
+
+
+def _taken(name: str) -> Refusal:
+    return Refusal(
+        "taken",
+        f"another consumer named {name!r} has taken this one's place: give each its own run.name",
+    )

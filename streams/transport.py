@@ -6,6 +6,7 @@ lose its tail (libzmq issue 4660), which the acknowledged end of run would turn 
 """
 
 import errno
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
@@ -398,8 +399,10 @@ def _waiting(socket: "zmq.Socket[bytes]") -> Iterator[None]:
 
 
 def _routing_id(name: str, config: WireConfig) -> bytes:
-    """Returns an identity that only a consumer of the same name and lane has as well."""
-    return f"{name}/{config.lane}".encode() if config.lanes > 1 else name.encode()
+    """Returns an identity that no other socket has: a consumer that was started again is told from
+    its predecessor, should that one still live.
+    """
+    return f"{name}/{config.lane}/".encode() + secrets.token_hex(4).encode()
 
 
 def _set_heartbeats(socket: "zmq.Socket[bytes]", config: WireConfig) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from msgspec import structs
 
 from streams import (
     LHCO,
@@ -173,9 +174,12 @@ def test_a_consumer_that_does_not_fit_is_refused(change: dict[str, object], code
     assert not end.is_connected
 
 
+OTHER = structs.replace(HELLO, name="other")
+
+
 def test_a_second_consumer_is_refused_while_the_first_lives() -> None:
     end = made()
-    hear(end, HELLO, peer=b"other")
+    hear(end, OTHER, peer=b"other")
     [refusal] = said(end)
     assert isinstance(refusal, Refusal)
     assert refusal.code == "occupied"
@@ -183,8 +187,36 @@ def test_a_second_consumer_is_refused_while_the_first_lives() -> None:
 
 def test_a_second_consumer_takes_the_place_of_a_dead_one() -> None:
     end = made()
-    hear(end, HELLO, now=5.1, peer=b"other")
+    hear(end, OTHER, now=5.1, peer=b"other")
     assert isinstance(said(end)[0], Welcome)
+
+
+def test_another_version_is_refused_as_such_although_a_consumer_is_served() -> None:
+    end = made()
+    hear(end, structs.replace(OTHER, versions=(VERSION + 1,)), peer=b"other")
+    [refusal] = said(end)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "version"
+
+
+def test_a_consumer_of_the_same_name_takes_the_place_of_the_first_which_is_told() -> None:
+    end = made()
+    hear(end, HELLO, peer=b"again")
+    to = [peer for peer, _ in end.outbox]
+    refusal, welcome, *_ = said(end)
+    assert (to[:2], type(welcome)) == ([MARK, b"again"], Welcome)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "taken"
+
+
+def test_a_consumer_whose_place_was_taken_does_not_get_it_back() -> None:
+    end = made()
+    hear(end, HELLO, peer=b"again")
+    said(end)
+    hear(end, HELLO, now=60.0)
+    [refusal] = said(end)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "taken"
 
 
 def test_a_consumer_from_an_earlier_life_is_asked_to_greet() -> None:
