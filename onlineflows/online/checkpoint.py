@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from onlineflows.errors import CheckpointError
 from onlineflows.online.durable import sha256, write_file
@@ -76,7 +76,11 @@ def read_checkpoint(folder: Path) -> tuple[Checkpoint, tuple[str, ...]]:
     nothing = "none; a run that has ended keeps none: start anew with --overwrite"
     damaged: list[str] = []
     for path in reversed(_files(folder) if folder.is_dir() else []):
-        content = path.read_bytes()
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            damaged.append(f"{path.name}: {error}")
+            continue
         if sha256(content)[:_HASH_DIGITS] != path.stem.partition("-")[2]:
             damaged.append(f"{path.name}: its content doesn't have the hash in its name")
             continue
@@ -106,10 +110,10 @@ def _files(folder: Path) -> list[Path]:
 def _decode(path: Path, content: bytes) -> Checkpoint:
     try:
         arrays = safetensors.numpy.load(content)
-        with safe_open(path, framework="numpy") as file:
-            document = json.loads(file.metadata()["checkpoint"])
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        document = json.loads(header["__metadata__"]["checkpoint"])
+    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: expected a checkpoint; got {error!r}") from error
-    if document.pop("format", None) != FORMAT:
+    if not isinstance(document, dict) or document.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: expected checkpoint format {FORMAT}; got another")
     return Checkpoint(document, arrays)
