@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from replay.bad_events import BadEvents, Located, Quarantine
@@ -16,6 +17,7 @@ from replay.batching import Batcher, Piece
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
 from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
+from replay.stalls import StallWatch
 from streams.errors import InputError
 from streams.lanes import block_events
 from streams.ledger import ProducerLedger
@@ -65,6 +67,9 @@ class Progress:
         counts: what became of those that have passed.
         n_trained: events that the consumer says it has trained on.
         elapsed_s: time since the first consumer came.
+        is_connected: whether there is one.
+        is_stalled: whether it makes no progress, though there is something to do.
+        n_stalls: how often that was so.
     """
 
     next_event: int
@@ -72,6 +77,9 @@ class Progress:
     counts: Counts
     n_trained: int
     elapsed_s: float
+    is_connected: bool = True
+    is_stalled: bool = False
+    n_stalls: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +99,7 @@ class ProducerReport:
         elapsed_s: time from the first consumer's coming to the end of the run.
         live_s, dead_s: its parts; in lossless mode all of it is live.
         n_rewinds: how often a consumer asked the stream to go back.
+        n_stalls, stalled_s: how often and how long the learner made no progress, though it could.
     """
 
     ledger: ProducerLedger
@@ -106,6 +115,8 @@ class ProducerReport:
     live_s: float
     dead_s: float
     n_rewinds: int
+    n_stalls: int = 0
+    stalled_s: float = 0.0
 
     def document(self) -> dict[str, Any]:
         """Returns the report as plain JSON types."""
@@ -119,6 +130,8 @@ class ProducerReport:
             "live_s": self.live_s,
             "dead_s": self.dead_s,
             "n_rewinds": self.n_rewinds,
+            "n_stalls": self.n_stalls,
+            "stalled_s": self.stalled_s,
             "problems": list(self.problems),
             "lanes": [
                 {**counts_to_dict(lane.totals), "n_batches": lane.n_batches} for lane in self.lanes
@@ -162,6 +175,7 @@ def run_producer(
     config: Mapping[str, Any] | None = None,
     clock: Callable[[], float] = time.monotonic,
     stop: StopFlag | None = None,
+    stall_s: float = 0.0,
     on_listening: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProducerReport:
@@ -181,6 +195,7 @@ def run_producer(
         config: recorded in the begin of run and part of the epoch; plain JSON types.
         clock: seconds, never going back.
         stop: asked at least every tenth of a second.
+        stall_s: time without progress after which a learner is reported as hanging; 0 for never.
         on_listening: told the address once it is bound.
         on_progress: told about twice a second.
 
@@ -222,6 +237,7 @@ def run_producer(
         if on_listening is not None:
             on_listening(sender.address)
         loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
+        loop.watch_for_stalls(stall_s)
         if replay.verify and isinstance(source, Verifiable):
             loop.verify = source.verify
         if kept is not None:
@@ -265,6 +281,9 @@ class _Loop:
         self._text = ""
         self._error: InputError | None = None
         self._n_rewinds = 0
+        self._stalls = StallWatch(0.0)
+        self._is_starved = False
+        """Whether the last batch found no credit."""
         self._bad = BadEvents()
         self.save_bad: Callable[[], None] = lambda: None
         """Writes the bad events that were kept for inspection."""
@@ -285,6 +304,10 @@ class _Loop:
         self._pacer_start_s = self._clock()
         self._pacer_first_event = self._batcher.next_event
         self._waiting_since_s: float | None = None
+
+    def watch_for_stalls(self, limit_s: float) -> None:
+        """Reports a learner that makes no progress for so long."""
+        self._stalls = StallWatch(limit_s)
 
     # --- the loop --------------------------------------------------------------------------
 
@@ -314,6 +337,7 @@ class _Loop:
             if self._stop.requested:
                 return False
             self._sender.poll(WAIT_S)
+            self._tell_progress()
         self._began_s = self._ended_s = self._clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
@@ -390,12 +414,14 @@ class _Loop:
             self._flush_busy()
             self._withhold(piece)
         elif self._sender.can_send(piece.first_event):
+            self._is_starved = False
             self._flush_busy()
             self._sender.send(piece.batch, piece.counts, piece.truth)
             self._live.advance(self._clock(), dead=False)
         elif self._is_realtime:
             self._drop(piece)
         else:
+            self._is_starved = True
             self._held = piece
             self._sender.poll(WAIT_S)
             return
@@ -409,6 +435,7 @@ class _Loop:
 
     def _drop(self, piece: Piece) -> None:
         """Adds a piece to the dead stretch, which is told as one when it is over."""
+        self._is_starved = True
         self._live.advance(self._clock(), dead=True)
         first, counts = piece.first_event, piece.counts.dropped()
         if self._busy is not None:
@@ -472,10 +499,13 @@ class _Loop:
 
     def _tell_progress(self) -> None:
         now = self._clock()
-        if self._on_progress is None or now - self._last_progress_s < PROGRESS_S:
+        if now - self._last_progress_s < PROGRESS_S:
             return
         self._last_progress_s = now
         _, n_trained = self._sender.progress
+        self._look_for_stall(now, n_trained)
+        if self._on_progress is None:
+            return
         self._on_progress(
             Progress(
                 next_event=self._batcher.next_event,
@@ -483,7 +513,31 @@ class _Loop:
                 counts=self._ledger.totals,
                 n_trained=n_trained,
                 elapsed_s=now - self._began_s,
+                is_connected=self._sender.is_connected,
+                is_stalled=self._stalls.is_stalled,
+                n_stalls=self._stalls.n_stalls,
             )
+        )
+
+    def _look_for_stall(self, now: float, n_trained: int) -> None:
+        """Says when a learner stops making progress with what it has, and when it goes on."""
+        ledger = self._ledger
+        is_owed = self._is_starved or self._condition is not None
+        stall = self._stalls.update(
+            now, (n_trained, ledger.n_batches), is_owed=is_owed and self._sender.is_connected
+        )
+        if stall is None:
+            return
+        since_utc = datetime.fromtimestamp(time.time() - stall.lasted_s, UTC)
+        log.warning(
+            "the learner made no progress for %.1f s, since %s; it %s. %d events sent, %d trained; "
+            "%s",
+            stall.lasted_s,
+            since_utc.isoformat(timespec="seconds"),
+            "goes on" if stall.is_over else "has batches and takes no more",
+            ledger.totals.sent,
+            n_trained,
+            "its heartbeats come" if self._sender.is_alive else "it gives no sign of life",
         )
 
     def _report(self, condition: Condition) -> ProducerReport:
@@ -502,4 +556,6 @@ class _Loop:
             live_s=live_ns / 1e9,
             dead_s=dead_ns / 1e9,
             n_rewinds=self._n_rewinds,
+            n_stalls=self._stalls.n_stalls,
+            stalled_s=self._stalls.stalled_s,
         )

@@ -114,6 +114,27 @@ class WireConfig:
         return replace(self, address=address, security=SecurityConfig())
 
 
+@dataclass(frozen=True, slots=True)
+class OperationConfig:
+    """How the daemons are looked after.
+
+    Args:
+        stall_s: a learner that could make progress and makes none for so long is reported, by
+            itself and by the producer; 0 for never. Longer than training on what is owed at the
+            end of a run may take.
+        exit_when_stalled: whether a daemon whose loop hangs for so long ends itself, for its
+            supervisor to start it again.
+        health: whether the daemons leave a health file in the run directory.
+    """
+
+    stall_s: float = 30.0
+    exit_when_stalled: bool = False
+    health: bool = True
+
+    def __post_init__(self) -> None:
+        require_at_least(0, "operation.stall_s", self.stall_s)
+
+
 def is_local(address: str) -> bool:
     """Returns whether only this machine can reach a ZeroMQ address.
 

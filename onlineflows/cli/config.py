@@ -30,7 +30,7 @@ from replay.settings import (
     SourceConfig,
     StandinConfig,
 )
-from streams.settings import WireConfig
+from streams.settings import OperationConfig, WireConfig
 
 DEFAULT_NAME = "default"
 
@@ -76,6 +76,7 @@ class Config:
     pacing: PacingConfig = field(default_factory=PacingConfig)
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
+    operation: OperationConfig = field(default_factory=OperationConfig)
     wire: WireConfig = field(default_factory=WireConfig)
     models: tuple[ModelConfig, ...] = (ModelConfig(JOINT),)
     """What is trained side by side, each with settings of its own over those below."""

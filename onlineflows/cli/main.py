@@ -19,7 +19,7 @@ from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED, exit_code
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
 from onlineflows.errors import ConfigError, OnlineFlowsError
-from onlineflows.online.rundir import Start
+from onlineflows.online.rundir import RunDirectory, Start
 from streams.errors import StreamError
 
 logger = logging.getLogger(__name__)
@@ -86,6 +86,19 @@ Replica = Annotated[
         "--replica", metavar="K|all", help="0: the central density; K: a replica; all: their mean."
     ),
 ]
+Continue = Annotated[
+    bool,
+    typer.Option(
+        "--continue",
+        help="Go on from the checkpoint if there is one, else begin; for service managers.",
+    ),
+]
+Restarts = Annotated[
+    int,
+    typer.Option(
+        "--restarts", min=0, help="Start again, after a while, up to so often per hour, if killed."
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; log warnings only.")]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Write log records as JSON lines.")]
@@ -112,14 +125,18 @@ def run(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    go_on: Continue = False,
+    restarts: Restarts = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Replay and train on this machine: both daemons in one command."""
     output = _speak(as_json, quiet, log_json)
-    start = _start(resume, overwrite)
+    start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
+    if restarts:
+        raise typer.Exit(_supervise("run", config, overrides or (), output, start, restarts))
     from onlineflows.cli.run import run as body
 
     raise typer.Exit(body(loaded, output, start=start))
@@ -147,14 +164,18 @@ def train(
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
+    go_on: Continue = False,
+    restarts: Restarts = 0,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
 ) -> None:
     """Learn from the events that a producer sends: the consumer daemon."""
     output = _speak(as_json, quiet, log_json)
-    start = _start(resume, overwrite)
+    start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
+    if restarts:
+        raise typer.Exit(_supervise("train", config, overrides or (), output, start, restarts))
     from onlineflows.cli.train import train as body
 
     raise typer.Exit(body(loaded, output, start=start))
@@ -405,10 +426,54 @@ def doctor(as_json: AsJson = False) -> None:
     raise typer.Exit(body(_speak(as_json, quiet=False)))
 
 
-def _start(resume: bool, overwrite: bool) -> Start:
-    if resume and overwrite:
-        raise ConfigError("expected --resume or --overwrite; got both: choose one")
-    return "resume" if resume else "overwrite" if overwrite else "fresh"
+@app.command(epilog="Example: onlineflows health runs/demo")
+def health(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    max_age_s: Annotated[
+        float,
+        typer.Option("--max-age", min=0.0, help="Seconds after which a daemon is taken dead."),
+    ] = 30.0,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say how a run's daemons are: exit code 0 if all are well, 1 if one hangs, died or failed."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.health import health as body
+
+    raise typer.Exit(body(directory, output, max_age_s=max_age_s))
+
+
+def _start(resume: bool, overwrite: bool, go_on: bool) -> Start:
+    if resume + overwrite + go_on > 1:
+        raise ConfigError(
+            "expected one of --resume, --overwrite and --continue; got several: choose one"
+        )
+    return "resume" if resume else "overwrite" if overwrite else "continue" if go_on else "fresh"
+
+
+def _supervise(
+    verb: str,
+    config: Path | None,
+    overrides: Sequence[str],
+    output: Output,
+    start: Start,
+    restarts: int,
+) -> int:
+    """Runs a verb in a process of its own, again and again if need be."""
+    from onlineflows.cli.supervise import Supervisor
+
+    flags = {"--json": output.as_json, "--quiet": output.quiet, "--log-json": output.log_json}
+    command = [
+        verb,
+        *([] if config is None else [str(config)]),
+        *(word for override in overrides for word in ("--set", override)),
+        *(flag for flag, is_on in flags.items() if is_on),
+    ]
+    first = [*command, *([] if start == "fresh" else [f"--{start}"])]
+    directory = RunDirectory(load_config(config, overrides).run.path)
+    return Supervisor(
+        first, [*command, "--continue"], ledger=directory.ledger, restarts=restarts
+    ).run()
 
 
 def _speak(as_json: bool, quiet: bool, log_json: bool = False) -> Output:

@@ -1,6 +1,7 @@
 """`onlineflows replay`: the producer daemon. Never loads torch."""
 
 import logging
+import os
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -8,10 +9,13 @@ from typing import Any
 
 from onlineflows.cli.config import Config, public_config
 from onlineflows.cli.exits import DONE, FAILED, exit_code
+from onlineflows.cli.health import HealthFile
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
+from onlineflows.cli.systemd import Notifier
+from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
 from replay.producer import ProducerReport, Progress, run_producer
 from replay.settings import StandinConfig
@@ -25,11 +29,18 @@ def replay(config: Config, output: Output) -> int:
     """Serves one run to one consumer; returns the exit code."""
     with (
         StopFlag() as stop,
+        _vitals(config, Notifier(), makes_folder=True) as vitals,
         progress("replayed", _n_events(config), quiet=output.quiet) as track,
     ):
+
+        def watch(p: Progress) -> None:
+            track(p.next_event, total=p.n_events)
+            _show(vitals, p)
+
         report = produce(
-            config, stop=stop, on_progress=lambda p: track(p.next_event, total=p.n_events)
+            config, stop=stop, on_listening=lambda _: vitals.beat("waiting", {}), on_progress=watch
         )
+        vitals.end(report.condition, report.text if report.error else "")
     output.result(report.document(), _text(report))
     if report.error is not None:
         raise report.error
@@ -47,19 +58,48 @@ def replay_for(config: Config, output: Output, listener: Connection) -> None:
         listener: is told the address once it is bound.
     """
     configure_logging(as_json=output.log_json, quiet=True)
+    parent = os.getppid()
     try:
-        with StopFlag() as stop:
+        silent = Notifier(environment={})  # the learner's process speaks for both
+        with StopFlag() as stop, _vitals(config, silent, makes_folder=False) as vitals:
+
+            def watch(p: Progress) -> None:
+                _show(vitals, p)
+                if os.getppid() != parent:
+                    stop.requested = True  # whoever the events were for was killed
+
             report = produce(
                 config,
                 stop=stop,
                 on_listening=lambda address: listener.send_bytes(address.encode()),
+                on_progress=watch,
             )
+            vitals.end(report.condition, report.text if report.error else "")
         if report.error is not None:
             raise report.error
     except (OnlineFlowsError, StreamError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
     sys.exit(DONE if report.is_acknowledged else FAILED)
+
+
+def _vitals(config: Config, notifier: Notifier, *, makes_folder: bool) -> Vitals:
+    health = None
+    if config.operation.health:
+        health = HealthFile(config.run.path, "replay", makes_folder=makes_folder)
+    return Vitals(health, config.operation, notifier=notifier)
+
+
+def _show(vitals: Vitals, p: Progress) -> None:
+    state = "stalled" if p.is_stalled else "running" if p.is_connected else "waiting"
+    counters = {
+        "next_event": p.next_event,
+        "n_events": p.n_events,
+        "n_sent": p.counts.sent,
+        "n_trained": p.n_trained,
+        "n_learner_stalls": p.n_stalls,
+    }
+    vitals.beat(state, counters, f"{state}: {p.counts.sent:,} events sent, {p.n_trained:,} trained")
 
 
 def produce(
@@ -85,6 +125,7 @@ def produce(
             seed=_seed(config),
             config=public_document(config),
             stop=stop,
+            stall_s=config.operation.stall_s,
             on_listening=on_listening,
             on_progress=on_progress,
         )

@@ -10,7 +10,7 @@ from onlineflows.cli.exits import FAILED
 from onlineflows.cli.output import Output
 from onlineflows.cli.replay import replay_for
 from onlineflows.cli.signals import StopFlag
-from onlineflows.cli.train import conclude, consume
+from onlineflows.cli.train import conclude, consume, nothing_left
 from onlineflows.online.rundir import RunDirectory, Start
 
 ANY_PORT = "tcp://127.0.0.1:*"
@@ -22,7 +22,11 @@ GOODBYE_S = 30.0
 
 def run(config: Config, output: Output, *, start: Start) -> int:
     """Starts the producer, learns from it until its run ends; returns the exit code."""
-    RunDirectory(config.run.path).check(start)
+    directory = RunDirectory(config.run.path)
+    if start == "continue" and directory.has_ended:
+        return nothing_left(config, output)
+    start = directory.resolve(start)
+    directory.check(start)
     ours, theirs = multiprocessing.Pipe()
     # A fresh interpreter, and a target whose module leaves torch alone.
     producers = dataclasses.replace(config, wire=config.wire.at_home(ANY_PORT))

@@ -1,6 +1,12 @@
-"""Stopping a daemon: SIGTERM or SIGINT ends a run cleanly, a second SIGINT aborts it."""
+"""Stopping a daemon: SIGTERM or SIGINT ends a run cleanly, a second SIGINT aborts it.
+
+SIGHUP ends a run cleanly where it means that the terminal has gone. A daemon without a terminal
+ignores it: there is nothing to reload, because the allow-list is read again whenever it changes and
+logs go to standard error. Under nohup it stays ignored.
+"""
 
 import signal
+import sys
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -19,7 +25,9 @@ class StopFlag:
         (True, False)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_terminal: bool | None = None) -> None:
+        """Looks whether there is a terminal, unless it is told."""
+        self._has_terminal = _has_terminal() if has_terminal is None else has_terminal
         self.requested = False
         self.aborted = False
         self._n_interrupts = 0
@@ -30,9 +38,11 @@ class StopFlag:
         return self.requested
 
     def __enter__(self) -> Self:
-        """Takes over SIGTERM and SIGINT; only the main thread may."""
+        """Takes over SIGTERM, SIGINT and SIGHUP; only the main thread may."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._previous[number] = signal.signal(number, self._handle)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         return self
 
     def __exit__(
@@ -41,10 +51,14 @@ class StopFlag:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Gives both signals back to whoever had them."""
+        """Gives the signals back to whoever had them."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous.clear()
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        if self._has_terminal:
+            self.requested = True
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
@@ -54,3 +68,10 @@ class StopFlag:
         if self._n_interrupts >= 2:
             self.aborted = True
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _has_terminal() -> bool:
+    try:
+        return sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # closed
+        return False

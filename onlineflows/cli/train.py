@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,11 +11,14 @@ import torch
 
 from onlineflows.cli.config import Config, public_config
 from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.health import HealthFile
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
+from onlineflows.cli.systemd import Notifier
+from onlineflows.cli.vitals import Vitals
 from onlineflows.config import to_dict
-from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, run_consumer
+from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, Progress, run_consumer
 from onlineflows.online.rundir import RunDirectory, Start
 from onlineflows.online.snapshot import snapshot_nbytes
 from streams.errors import LedgerError
@@ -27,9 +31,18 @@ WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
 
 def train(config: Config, output: Output, *, start: Start) -> int:
     """Learns from one producer; returns the exit code."""
+    if start == "continue" and RunDirectory(config.run.path).has_ended:
+        return nothing_left(config, output)
     with StopFlag() as stop:
         report = consume(config, output, start=start, stop=stop)
     return conclude(report, output)
+
+
+def nothing_left(config: Config, output: Output) -> int:
+    """Says that a run to be continued has ended; returns the exit code."""
+    text = f"{config.run.path}: the run has ended; --overwrite deletes it and begins anew"
+    output.result({"is_complete": True}, text)
+    return DONE
 
 
 def consume(
@@ -38,6 +51,7 @@ def consume(
     """Runs the consumer with a progress bar and leaves the configuration beside its results."""
     torch.set_num_threads(config.trainer.threads)
     directory = RunDirectory(config.run.path)
+    start = directory.resolve(start)
     consumer = ConsumerConfig(
         name=config.run.name,
         wire=config.wire,
@@ -49,15 +63,32 @@ def consume(
     directory.prepare(start)
     if start != "resume":
         directory.write_config(json.dumps(to_dict(config), indent=1))
-    with progress("trained", quiet=output.quiet) as track:
-        return run_consumer(
+    health = HealthFile(directory.path, "train") if config.operation.health else None
+    with (
+        Vitals(health, config.operation, notifier=Notifier()) as vitals,
+        progress("trained", quiet=output.quiet) as track,
+    ):
+
+        def watch(p: Progress) -> None:
+            track(p.n_trained, total=p.n_events)
+            vitals.beat("running" if p.has_begun else "waiting", asdict(p), _status(p))
+
+        report = run_consumer(
             consumer,
             directory,
             resume=start == "resume",
             stop=stop,
-            watch=lambda p: track(p.n_trained, total=p.n_events),
+            watch=watch,
             now=lambda: datetime.now(UTC),
         )
+        vitals.end(report.condition)
+    return report
+
+
+def _status(p: Progress) -> str:
+    of = f" of {p.n_events:,}" if p.n_events else ""
+    failures = f", {p.n_write_failures} writes refused by the disk" if p.n_write_failures else ""
+    return f"trained on {p.n_trained:,}{of} events{failures}"
 
 
 def conclude(report: ConsumerReport, output: Output) -> int:

@@ -64,6 +64,7 @@ class Progress:
         n_events: events in the whole run; None where that isn't known.
         nll: newest mean NLL of new events in nats; None before there is one.
         n_write_failures: snapshots and checkpoints that the disk refused so far.
+        has_begun: whether the begin of the run was received.
     """
 
     n_seen: int
@@ -71,6 +72,7 @@ class Progress:
     n_events: int | None
     nll: float | None
     n_write_failures: int = 0
+    has_begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,8 @@ def run_consumer(
         directory: where to leave it; prepared.
         resume: whether to go on from the newest checkpoint.
         stop: whether to stop; asked between batches.
-        watch: told after each batch where the consumer stands.
+        watch: told where the consumer stands after each message, and ten times a second while
+            there is none: whoever isn't told any more watches a loop that hangs.
         clock: seconds that never go back.
         now: the time of day, in UTC.
 
@@ -133,14 +136,14 @@ def run_consumer(
         config.wire, name=config.name, resume=consumer.position, expect=consumer.schema
     ) as receiver:
         while not consumer.has_ended and not stop():
+            watch(consumer.progress)
             for incoming in receiver.poll(POLL_S):
                 try:
                     consumer.handle(incoming, receiver)
                 except DivergedError:
                     consumer.abandon()
                     raise
-                if isinstance(incoming, BatchReceived):
-                    watch(consumer.progress)
+                watch(consumer.progress)
         if not consumer.has_ended:
             consumer.interrupt(receiver)
     if consumer.has_ended and not consumer.can_resume:
@@ -204,6 +207,7 @@ class Consumer:
             n_events=self._n_events,
             nll=points[-1].nll if points else None,
             n_write_failures=sum(self._records.failures.values()),
+            has_begun=learner is not None,
         )
 
     def handle(self, incoming: Incoming, receiver: Receiver) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, Self
 from onlineflows.errors import ConfigError
 from onlineflows.online.durable import write_file
 
-Start = Literal["fresh", "resume", "overwrite"]
+Start = Literal["fresh", "resume", "overwrite", "continue"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +70,37 @@ class RunDirectory:
                 " use --resume to go on with it, --overwrite to delete it, or another run.name"
             )
 
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.glob("*.checkpoint"))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a run has ended here and left nothing to go on from."""
+        return self.ledger.exists() and not self.has_checkpoint
+
+    def resolve(self, start: Start) -> Start:
+        """Returns what "continue" means here: a checkpoint is gone on from; what was killed
+        before its first one begins anew; a run that has ended is not touched.
+        """
+        if start != "continue":
+            return start
+        if self.has_checkpoint:
+            return "resume"
+        return "fresh" if self.ledger.exists() else "overwrite"
+
     def prepare(self, start: Start) -> None:
         """Makes the folder ready for a run.
 
         Args:
             start: "fresh": there must be no earlier run; "resume": go on with an earlier one;
-                "overwrite": delete what an earlier run left.
+                "overwrite": delete what an earlier run left; "continue": see `resolve`.
 
         Raises:
             ConfigError: an earlier run is there, or the folder can't be written.
         """
+        start = self.resolve(start)
         self.check(start)
         try:
             if start == "overwrite":

@@ -1,5 +1,6 @@
 """The producer's loop against a consumer in the same process, with a clock of its own."""
 
+import logging
 import os
 import re
 from collections.abc import Callable
@@ -556,3 +557,34 @@ def test_a_producer_that_goes_on_does_not_know_the_reasons_before(studio: Studio
     reasons = report.document()["bad_by_reason"]
     assert sum(reasons.values()) == 20
     assert set(reasons) == {"infinite", "unrecorded"}
+
+
+@pytest.mark.parametrize("mode", ["lossless", "realtime"])
+def test_a_learner_that_hangs_is_reported_with_times(
+    studio: Studio,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: str,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("replay"), "propagate", True)
+    studio.wire = replace(studio.wire, mode=mode, heartbeat_s=100.0, connect_timeout_s=1000.0)
+    studio.batch_s = 30.0
+    told: list[Progress] = []
+    report = studio.run(
+        events(400),
+        pacing=PacingConfig(arrivals="constant", rate_hz=10.0),
+        stall_s=10.0,
+        on_progress=told.append,
+    )
+    assert report.n_stalls > 0
+    assert report.stalled_s >= 10.0 * report.n_stalls
+    assert any(p.is_stalled for p in told)
+    assert re.search(r"made no progress for 1\d\.\d s, since 20\d\d-.*takes no more", caplog.text)
+    assert report.ledger.balance().is_balanced
+
+
+def test_a_learner_that_keeps_up_is_not_reported(studio: Studio) -> None:
+    report = studio.run(
+        events(400), pacing=PacingConfig(arrivals="constant", rate_hz=10.0), stall_s=1.0
+    )
+    assert report.n_stalls == 0

@@ -15,10 +15,11 @@ from streams.errors import LedgerError, StreamError, TransportError
 
 LOUD = {"--json", "--quiet", "--help"}
 DAEMON = LOUD | {"--set", "--log-json"}
+LEARNER = {"--resume", "--overwrite", "--continue", "--restarts"}
 VERBS = {
-    "run": (["config"], DAEMON | {"--resume", "--overwrite"}),
+    "run": (["config"], DAEMON | LEARNER),
     "replay": (["config"], DAEMON),
-    "train": (["config"], DAEMON | {"--resume", "--overwrite"}),
+    "train": (["config"], DAEMON | LEARNER),
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
@@ -29,6 +30,7 @@ VERBS = {
     ),
     "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),
+    "health": (["directory"], LOUD | {"--max-age"}),
     "keys": ([], {"--help"}),
 }
 

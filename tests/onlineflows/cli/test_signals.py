@@ -48,3 +48,20 @@ def test_the_handlers_are_given_back() -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("has_terminal", [True, False])
+def test_a_hang_up_ends_a_run_only_where_it_means_the_terminal(has_terminal: bool) -> None:
+    with StopFlag(has_terminal=has_terminal) as stop:
+        signal.raise_signal(signal.SIGHUP)
+    assert (stop.requested, stop.aborted) == (has_terminal, False)
+
+
+def test_under_nohup_a_hang_up_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopFlag(has_terminal=True) as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert not stop.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
