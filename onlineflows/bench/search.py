@@ -199,6 +199,7 @@ def _snapshot(data: SearchData, setting: SearchSetting, rng: np.random.Generator
     snapshot, nbytes = _published(data, setting, data.x)
     facts = {
         "n_events": len(data.x),
+        "event_nbytes": data.schema.event_nbytes,
         "nbytes": nbytes,
         "n_parameters": snapshot.n_parameters,
         "train_s": time.perf_counter() - began,

@@ -1,6 +1,7 @@
 """Tables of `search`: every method on data, on the snapshot and on events of its size."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,42 +15,75 @@ ON = ("data", "snapshot", "byte_equal")
 AIMS = {0.01: 0.95, 0.003: 0.85, 0.001: 0.60}
 """Share of the data's SIC that a snapshot of at most 1 MB should keep, by signal fraction."""
 
+TITLES: Mapping[str, str] = MappingProxyType(
+    {name: entry.title for name, entry in METHODS.items()}
+    | {
+        "anode_fiducial": "ANODE, fiducial",
+        "cathode_input": "CATHODE, m as input",
+        "cathode_removed": "CATHODE, trend with m removed",
+        "cathode_stored": "CATHODE, stored signal region",
+        "optimum": "optimum",
+    }
+)
+"""Methods and variants in the order of the lines."""
+
+ON_DATA_AS = {"cathode_stored": "cathode"}
+"""What a variant that exists for a snapshot only is compared with."""
+
+HEADER = (
+    "method",
+    "SIC on data",
+    "on the snapshot",
+    "on stored events",
+    "kept",
+    "aim",
+    "AUC on data",
+    "on the snapshot",
+    "on stored events",
+)
+SIZES = (
+    "signal",
+    "seeds",
+    "events",
+    "bytes of all events",
+    "bytes of the snapshot",
+    "share",
+    "numbers in θ",
+    "stored events",
+    "training [s]",
+)
+
 
 def search_tables(rows: Sequence[Row]) -> list[Table]:
-    """Returns a table of SICs and one of AUCs for each data set and signal fraction."""
-    groups: dict[tuple[str, float], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["dataset"], row["signal_fraction"]), []).append(row)
-    return [
-        _table(f"{dataset}, {100 * fraction:g} % signal", group, fraction)
-        for (dataset, fraction), group in sorted(groups.items(), key=lambda g: (g[0][0], -g[0][1]))
-    ]
+    """Returns a table for each data set and signal fraction, and one of sizes per data set."""
+    found = []
+    for dataset in sorted({row["dataset"] for row in rows}):
+        of_dataset = [row for row in rows if row["dataset"] == dataset]
+        fractions = sorted({row["signal_fraction"] for row in of_dataset}, reverse=True)
+        parts = {f: [r for r in of_dataset if r["signal_fraction"] == f] for f in fractions}
+        found += [_table(dataset, fraction, part) for fraction, part in parts.items()]
+        lines = [_sizes(fraction, part) for fraction, part in parts.items()]
+        found.append(Table(f"{dataset}, sizes", SIZES, tuple(line for line in lines if line)))
+    return found
 
 
-def _table(title: str, rows: Sequence[Row], fraction: float) -> Table:
-    header = (
-        "method",
-        "SIC on data",
-        "on the snapshot",
-        "on stored events",
-        "kept",
-        "aim",
-        "AUC on data",
-        "on the snapshot",
-        "on stored events",
-    )
-    names = [name for name in METHODS if any(row["method"] == name for row in rows)]
-    others = sorted({str(row["method"]) for row in rows} - set(METHODS))
-    lines = [_line(name, rows, fraction) for name in (*names, *others)]
-    return Table(title, header, tuple(lines))
+def _table(dataset: str, fraction: float, rows: Sequence[Row]) -> Table:
+    present = {str(row["method"]) for row in rows}
+    names = [name for name in TITLES if name in present] + sorted(present - set(TITLES))
+    lines = tuple(_line(name, rows, fraction) for name in names)
+    return Table(f"{dataset}, {100 * fraction:g} % signal", HEADER, lines)
 
 
 def _line(name: str, rows: Sequence[Row], fraction: float) -> Cells:
-    by_place = {on: [r for r in rows if r["method"] == name and r["on"] == on] for on in ON}
+    # What needs truth needs the data, too: it stands in their column.
+    places = {"data": ("data", "truth"), "snapshot": ("snapshot",), "byte_equal": ("byte_equal",)}
+    method = {"data": ON_DATA_AS.get(name, name)}
+    by_place = {
+        on: [r for r in rows if r["method"] == method.get(on, name) and r["on"] in places[on]]
+        for on in ON
+    }
     sic = {on: _by_seed(found, "max_sic") for on, found in by_place.items()}
     auc = {on: _by_seed(found, "auc") for on, found in by_place.items()}
-    title = METHODS[name].title if name in METHODS else name
-    # A ceiling or a method of densities alone has no snapshot or no data of its own.
     seeds = sorted(set(sic["data"]) & set(sic["snapshot"]))
     kept, aim = "–", "–"
     if seeds:
@@ -57,11 +91,32 @@ def _line(name: str, rows: Sequence[Row], fraction: float) -> Cells:
         kept = f"{100 * ratio:.0f} %"
         aim = f"{100 * AIMS[fraction]:.0f} %" if fraction in AIMS else "–"
     return (
-        title,
+        TITLES.get(name, name),
         *(_mean(sic[on], 2) for on in ON),
         kept,
         aim,
         *(_mean(auc[on], 3) for on in ON),
+    )
+
+
+def _sizes(fraction: float, rows: Sequence[Row]) -> Cells | None:
+    """Returns the line of one signal fraction; None before any snapshot of it was searched."""
+    snapshots = {r["seed"]: r for r in rows if r["on"] == "snapshot"}
+    if not snapshots:
+        return None
+    one = next(iter(snapshots.values()))
+    stored = {r["n_events"] for r in rows if r["on"] == "byte_equal"}
+    train_s = float(np.mean([row["train_s"] for row in snapshots.values()]))
+    return (
+        f"{100 * fraction:g} %",
+        str(len(snapshots)),
+        f"{one['n_events']:,}",
+        f"{one['event_nbytes'] * one['n_events']:,}",
+        f"{one['nbytes']:,}",
+        f"{100 * one['nbytes'] / (one['event_nbytes'] * one['n_events']):.2g} %",
+        f"{one['n_parameters']:,}",
+        ", ".join(f"{n:,}" for n in sorted(stored)) or "–",
+        f"{train_s:.0f}",
     )
 
 

@@ -64,9 +64,9 @@ def test_a_complete_study_measures_nothing_anew(
 
 @pytest.mark.slow
 def test_its_rows_make_tables(record: Path) -> None:
-    (table,) = search_tables(read_record(record).rows)
+    table, sizes = search_tables(read_record(record).rows)
 
-    assert table.title == "standin, 10 % signal"
+    assert (table.title, len(sizes.lines)) == ("standin, 10 % signal", 1)
     assert {"CWoLa", "ANODE", "CATHODE", "optimum"} <= {line[0] for line in table.lines}
 
 
