@@ -27,7 +27,8 @@ VALID = safetensors.numpy.save(
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 2**64) | st.floats() | st.text(max_size=8)
     | st.sampled_from(["F32", "F64", "BF16", "F8_E4M3", "F4", "I64", "BOOL", "C64", "U4"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )  # fmt: skip
 tensors = st.fixed_dictionaries(
