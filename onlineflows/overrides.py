@@ -11,7 +11,8 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     Args:
         document: tables of plain types by section; changed.
         overrides: ``section.key=value``, also ``section.table.key=value``; in a list of tables a
-            table is meant by its name, as in ``models.joint.replicas=4``. Later ones win.
+            table is meant by its name, as in ``models.joint.replicas=4``. A whole list of tables
+            is a value, too: ``models=[{name = "joint", replicas = 4}]``. Later ones win.
 
     Example:
         >>> document = {"flow": {"blocks": 3}}
@@ -24,7 +25,9 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
     for override in overrides:
         left, equals, text = override.partition("=")
         keys = [key.strip() for key in left.split(".")]
-        if not equals or len(keys) < 2 or not all(keys):
+        value = parse_value(text.strip())
+        is_short = len(keys) < 2 and not isinstance(value, list)
+        if not equals or is_short or not all(keys):
             problems.append(f"--set {override}: expected section.key=value; got {override!r}")
             continue
         table: Any = document
@@ -36,7 +39,7 @@ def apply_overrides(document: dict[str, Any], overrides: Sequence[str]) -> list[
                 break
             table = inner
         else:
-            table[keys[-1]] = parse_value(text.strip())
+            table[keys[-1]] = value
     return problems
 
 

@@ -13,8 +13,12 @@ from onlineflows.online.snapshot import MODEL_FILE, read_snapshot
 pytestmark = pytest.mark.slow
 
 N = 60_000
+MODELS = """[
+{name = "joint", replicas = 2},
+{name = "window", inside = [3.1, 3.9], replicas = 1, preprocess = {fit_events = 500}}]"""
 SETTINGS = {
     "source.n_events": N,
+    "models": MODELS,
     "checkpoint.every_events": 5_000,
     "trainer.batch_size": 256,
     "wire.window_batches": 4,

@@ -102,6 +102,12 @@ def test_an_override_is_read_as_toml_or_as_a_bare_string(
     assert getattr(getattr(load_config(None, [override]), section), key) == value
 
 
+def test_a_list_of_tables_can_be_given_whole() -> None:
+    config = load_config(None, ['models=[{name = "a"}, {name = "b", buffer = {uses = 8}}]'])
+    assert [model.name for model in config.models] == ["a", "b"]
+    assert config.models[1].buffer.uses == 8
+
+
 def test_an_override_wins_over_the_file(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, "[flow]\nbins = 4"), ["flow.bins=8"]).flow.bins == 8
 

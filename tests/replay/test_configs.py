@@ -11,6 +11,7 @@ from streams import Status
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = {
     "lhco": "lhco/events_anomalydetection_v2.features.80k.h5",
+    "lhco_models": "lhco/events_anomalydetection_v2.features.80k.h5",
     "lhco_particles": "lhco/events_anomalydetection_tiny.h5",
     "nano_fatjet": "pythia/lhco_like_nano.root",
     "scouting_fatjet": "root/scouting_nano.root",

@@ -65,6 +65,21 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs / "small"
 
 
+MODELS = """models=[
+{name = "joint", replicas = 2},
+{name = "window", inside = [3.1, 3.9], buffer = {uses = 8}, preprocess = {fit_events = 300}},
+{name = "late", inside = [9.0, 14.0]}]"""
+
+
+@pytest.fixture(scope="session")
+def run_of_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of several models, one of which has seen too few events; not to be changed."""
+    runs = tmp_path_factory.mktemp("runs")
+    directory = f"run.directory={runs}"
+    assert main(["run", "-q", *options(*SETTINGS, directory, "run.name=small", MODELS)]) == 0
+    return runs / "small"
+
+
 @pytest.fixture
 def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
     """Runs ``onlineflows ...``; what its child processes print is seen as well."""

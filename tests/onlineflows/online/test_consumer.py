@@ -177,3 +177,21 @@ def test_a_run_whose_manifests_could_not_all_be_written_does_not_begin(tmp_path)
     rig = Rig(tmp_path, snapshot=SnapshotConfig(manifest_nbytes=4096))
     with pytest.raises(ConfigError, match=r"snapshot\.manifest_nbytes: expected at least"):
         rig.begin()
+
+
+def test_the_learner_is_told_which_events_of_the_run_it_is_given(tmp_path, monkeypatch):
+    told = []
+    learn = Learner.learn
+
+    def listening(self, x, *, lumisection, indices=None):
+        told.extend(indices.tolist())
+        return learn(self, x, lumisection=lumisection, indices=indices)
+
+    monkeypatch.setattr(Learner, "learn", listening)
+    rig = Rig(tmp_path)
+    rig.begin()
+    x = np.full((2, 2), 0.5, dtype=np.float32)
+    here = Position(EPOCH, 1, 14)
+    batch = Batch(x, 10, 14, 1, 1, np.array([0b1010], dtype=np.uint8))
+    rig.consumer.handle(BatchReceived(batch, 0, Counts(4, 2), None, 0, here), rig.wire)
+    assert told == [11, 13]

@@ -1,5 +1,7 @@
 """Publishing: every manifest of a run fits, or the run doesn't begin."""
 
+import dataclasses
+import math
 import re
 from datetime import UTC, datetime
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 
 from onlineflows.errors import ConfigError
+from onlineflows.model_settings import ModelConfig, PreprocessOverrides
 from onlineflows.online.drift import DriftMonitor
 from onlineflows.online.learner import Learner
 from onlineflows.online.publisher import About, Publisher, shortened
@@ -43,10 +46,10 @@ def publisher(folder, nbytes: int = 32_768) -> Publisher:
     return Publisher(folder, config, now=lambda: datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def fitted() -> Learner:
-    learner = Learner(SCHEMA, CONFIG)
+def fitted(config: LearnerConfig = CONFIG, n: int = 200) -> Learner:
+    learner = Learner(SCHEMA, config)
     rng = np.random.default_rng(1)
-    x = np.stack([rng.uniform(1, 9, 200), rng.uniform(0.1, 0.9, 200)], axis=1)
+    x = np.stack([rng.uniform(1, 9, n), rng.uniform(0.1, 0.9, n)], axis=1)
     learner.learn(x.astype(np.float32), lumisection=1)
     return learner
 
@@ -90,6 +93,36 @@ def test_a_long_run_leaves_a_snapshot_of_the_same_size(tmp_path):
 
 def sizes(folder) -> dict[str, int]:
     return {path.name: path.stat().st_size for path in folder.iterdir()}
+
+
+SEVERAL = dataclasses.replace(
+    CONFIG,
+    models=(
+        ModelConfig("joint", replicas=2),
+        ModelConfig("window", inside=(2.0, 4.0), preprocess=PreprocessOverrides(fit_events=60)),
+        ModelConfig("high", inside=(8.99, math.inf)),
+    ),
+)
+
+
+def test_models_that_have_no_density_yet_take_their_room_in_the_snapshot(tmp_path):
+    early = publisher(tmp_path).publish(about(), fitted(SEVERAL, 150), ledger=LEDGER, final=False)
+    late = publisher(tmp_path).publish(about(), fitted(SEVERAL, 900), ledger=LEDGER, final=True)
+    assert [m.is_fitted for m in read_snapshot(early).manifest.models] == [True, False, False]
+    assert [m.is_fitted for m in read_snapshot(late).manifest.models] == [True, True, False]
+    assert sizes(early) == sizes(late)
+
+
+def test_a_snapshot_holds_what_every_model_has_learned(tmp_path):
+    learner = fitted(SEVERAL, 900)
+    path = publisher(tmp_path).publish(about(), learner, ledger=LEDGER, final=True)
+    read = read_snapshot(path)
+    x = np.array([[3.0, 0.4]], dtype=np.float32)
+    for name, replica in (("joint", 0), ("joint", 2), ("window", 0)):
+        expected = learner.density(name, replica).log_prob(x)
+        found = read.density(name, replica).log_prob(x)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)  # by the engine and by torch
+    assert read.entry("window").n_taken == learner.models["window"].n_taken
 
 
 def test_thousands_of_files_fit_into_a_manifest_of_default_size(tmp_path):
