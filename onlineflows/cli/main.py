@@ -49,7 +49,14 @@ class Bench(enum.StrEnum):
     MODELS = "models"
     QUALITY = "quality"
     SEARCH = "search"
+    COMPRESSION = "compression"
+    AMPLIFICATION = "amplification"
+    ABSORPTION = "absorption"
+    COVERAGE = "coverage"
 
+
+STUDIES = {Bench.COMPRESSION, Bench.AMPLIFICATION, Bench.ABSORPTION, Bench.COVERAGE}
+"""What trains many models on the stand-in, and is resumable."""
 
 ConfigPath = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="TOML file; defaults alone without one.")
@@ -322,6 +329,10 @@ def bench(
     output = _speak(as_json, quiet)
     if quick and full:
         raise ConfigError("expected --quick or --full; got both: choose one")
+    if name in STUDIES:
+        from onlineflows.cli.bench_studies import study
+
+        raise typer.Exit(study(name.value, output, quick=quick, jobs=jobs, target=target))
     if name is Bench.SEARCH:
         from onlineflows.cli.bench_search import search_study
 

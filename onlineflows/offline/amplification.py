@@ -49,16 +49,16 @@ class Cells:
             raise DataError(
                 f"expected at least {100 * n_cells} events for {n_cells} cells; got {len(truth)}"
             )
-        index = np.zeros(len(truth), dtype=np.intp)
-        thresholds = []
-        for level, feature in enumerate(features):
-            values = truth[:, feature]
-            order = np.lexsort((values, index))
-            starts = np.searchsorted(index[order], np.arange(2**level + 1))
-            middle = (starts[:-1] + starts[1:]) // 2
-            cut = values[order][middle].astype(np.float64)
-            thresholds.append(cut)
-            index = 2 * index + (values >= cut[index])
+        groups, thresholds = [truth], []
+        for feature in features:
+            cuts, halves = [], []
+            for events in groups:
+                values, middle = events[:, feature], len(events) // 2
+                cuts.append(float(np.partition(values, middle)[middle]))
+                right = values >= cuts[-1]
+                halves += [events[~right], events[right]]
+            groups = halves
+            thresholds.append(np.array(cuts))
         return cls(features, tuple(thresholds), len(truth))
 
     def __len__(self) -> int:

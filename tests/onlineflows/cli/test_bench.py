@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from onlineflows.cli.main import STUDIES as ON_THE_STANDIN
 from onlineflows.cli.main import Bench, main
 
 KEYS = {
@@ -24,7 +25,7 @@ KEYS = {
 }
 
 
-STUDIES = {Bench.SEARCH}
+STUDIES = {Bench.SEARCH, *ON_THE_STANDIN}
 """What trains many models: other rows, resumable."""
 
 
