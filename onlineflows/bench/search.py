@@ -216,9 +216,13 @@ def _snapshot(data: SearchData, setting: SearchSetting, rng: np.random.Generator
         densities,
     )
     facts |= {"n_samples": len(inputs.events["data"]), "sample_s": time.perf_counter() - began}
+    # Where there are more samples than events, as many more of background would only cost time.
+    more = max(1.0, setting.n_samples / len(data.x))
+    oversample = max(1.0, setting.method.oversample / more)
+    sparing = replace(setting, method=replace(setting.method, oversample=oversample))
     for name, variant in VARIANTS.items():
         if variant.method not in CEILINGS and METHODS[variant.method].runs_on(inputs):
-            yield {**_searched("snapshot", name, inputs, data, setting, rng), **facts}
+            yield {**_searched("snapshot", name, inputs, data, sparing, rng), **facts}
     if "background" in densities:
         with_stored = MethodInputs({"data": data.x}, densities)
         row = _searched("snapshot", "cathode", with_stored, data, setting, rng)
