@@ -523,9 +523,7 @@ class _Loop:
         """Says when a learner stops making progress with what it has, and when it goes on."""
         ledger = self._ledger
         is_owed = self._is_starved or self._condition is not None
-        stall = self._stalls.update(
-            now, (n_trained, ledger.n_batches), is_owed=is_owed and self._sender.is_connected
-        )
+        stall = self._stalls.update(now, (n_trained, ledger.n_batches), is_owed=is_owed)
         if stall is None:
             return
         since_utc = datetime.fromtimestamp(time.time() - stall.lasted_s, UTC)
@@ -534,10 +532,10 @@ class _Loop:
             "%s",
             stall.lasted_s,
             since_utc.isoformat(timespec="seconds"),
-            "goes on" if stall.is_over else "has batches and takes no more",
+            "goes on" if stall.is_over else "takes no more",
             ledger.totals.sent,
             n_trained,
-            "its heartbeats come" if self._sender.is_alive else "it gives no sign of life",
+            "its heartbeats come" if self._sender.is_alive else "it gives no sign of life or left",
         )
 
     def _report(self, condition: Condition) -> ProducerReport:
