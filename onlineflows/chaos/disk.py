@@ -23,6 +23,7 @@ def tear_checkpoint(stage: Stage, rounds: int) -> int:
             return n
         how = stage.rng.choice(DAMAGES)
         how(stage.checkpoints[-1], stage.rng)
+        stage.notes.setdefault("damages", []).append(how.__name__)
         stage.hit()
         stage.start_consumer()
         stage.wait_for_run()

@@ -5,11 +5,12 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from onlineflows.chaos import disk, kills, network, peers, pressure, stops
+from onlineflows.chaos import disk, kills, network, peers, pressure, sources, stops
 from onlineflows.chaos.daemon import StuckError
 from onlineflows.chaos.result import Reference, Result
-from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stage import Stage, WriteFiles
 from onlineflows.errors import ConfigError
 from streams.errors import nearest
 
@@ -103,6 +104,10 @@ FAULTS: Mapping[str, Fault] = {
     "torn_checkpoint": Fault(disk.tear_checkpoint, "newest checkpoint damaged", 2),
     "disk_full": Fault(disk.fill_disk, "disk full while a checkpoint is written"),
     "disk_read_only": Fault(disk.forbid_writing, "folder of checkpoints can't be written to"),
+    "source_changed": Fault(sources.change_source, "a file changes while it is read", theta=False),
+    "source_vanished": Fault(
+        sources.remove_source, "a file vanishes before it is read", theta=False
+    ),
     "stranger": Fault(peers.meet_strangers, "junk, other protocols, huge claims at the port", 10),
     "wrong_version": Fault(peers.greet_with_other_version, "peer of another version", 2),
     "second_consumer": Fault(peers.second_consumer, "second consumer, other name"),
@@ -125,7 +130,12 @@ def chosen(names: Sequence[str]) -> list[str]:
 
 
 def run_matrix(
-    names: Sequence[str], *, rounds: int, seed: int, watch: Callable[[int], None]
+    names: Sequence[str],
+    *,
+    rounds: int,
+    seed: int,
+    write_files: WriteFiles,
+    watch: Callable[[int], None],
 ) -> Iterator[Result]:
     """Runs rounds of faults and yields what each of them left.
 
@@ -133,20 +143,27 @@ def run_matrix(
         names: which faults.
         rounds: rounds of each.
         seed: decides every random moment and place.
+        write_files: for faults of files.
         watch: told how many rounds are done.
     """
     references = _References(seed)
     done = 0
     for name in names:
         result = Result(name)
-        for n in _play(FAULTS[name], result, rounds, f"{seed} {name}", references):
+        play = partial(_play, FAULTS[name], result, rounds, f"{seed} {name}")
+        for n in play(references, write_files):
             watch(done + n)
         done += rounds
         yield result
 
 
 def _play(
-    fault: Fault, result: Result, rounds: int, seed: str, references: "_References"
+    fault: Fault,
+    result: Result,
+    rounds: int,
+    seed: str,
+    references: "_References",
+    write_files: WriteFiles,
 ) -> Iterator[int]:
     """Adds rounds of a fault to its result; yields how many are done."""
     fruitless = 0
@@ -154,7 +171,7 @@ def _play(
     while result.rounds < rounds and fruitless < FRUITLESS:
         rng = random.Random(f"{seed} {result.streams}")  # noqa: S311 - chaos, no secrets
         wanted = min(fault.per_stream, rounds - result.rounds)
-        with Stage({**references.settings, **fault.settings}, rng) as stage:
+        with Stage({**references.settings, **fault.settings}, rng, write_files) as stage:
             reference = references.of(fault.settings) if fault.theta else None
             played = 0
             try:

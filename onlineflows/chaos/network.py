@@ -24,10 +24,7 @@ def pass_through_proxy(stage: Stage, _rounds: int) -> int:
     with _proxy(stage) as counts:
         stage.begin()
         stage.finish()
-    for direction, count in counts.items():
-        known = stage.notes.setdefault(direction, dict.fromkeys(count, 0))
-        for name, n in count.items():
-            known[name] += n
+    stage.notes |= counts
     stage.require(bool(counts), "a proxy that tells what it did")
     return 1
 

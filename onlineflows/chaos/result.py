@@ -1,6 +1,7 @@
 """What a fault left behind, added up over its rounds, and whether that is as it must be."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +90,7 @@ class Result:
         self.problems += ledger.get("problems", ["there is no ledger"])
         self.problems += stage.problems
         self.recoveries_s += stage.recoveries_s
-        self.notes.update(stage.notes)
+        self.notes = merged(self.notes, stage.notes)
         if reference is not None:
             self._compare(stage, ledger, reference)
         del self.problems[KEPT_PROBLEMS:]
@@ -124,3 +125,23 @@ class Result:
             "problems": self.problems,
             "notes": self.notes,
         }
+
+
+def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the notes of several streams together: counts and lists added up, else the largest.
+
+    Example:
+        >>> merged({"dropped": 3, "grew_mb": 1.5}, {"dropped": 4, "grew_mb": 0.5, "how": ["torn"]})
+        {'dropped': 7, 'grew_mb': 1.5, 'how': ['torn']}
+    """
+    notes = dict(known)
+    for name, value in new.items():
+        if name not in notes:
+            notes[name] = value
+        elif isinstance(value, Mapping):
+            notes[name] = merged(notes[name], value)
+        elif isinstance(value, float):
+            notes[name] = max(notes[name], value)
+        else:
+            notes[name] = notes[name] + value
+    return notes

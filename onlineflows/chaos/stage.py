@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from onlineflows.chaos.daemon import LOOK_S, Daemon, StuckError
 from onlineflows.online.rundir import RunDirectory
@@ -56,20 +56,37 @@ SILENT_S = 1.0
 """Five heartbeats of `SETTINGS`: after that long a peer is not waited for."""
 
 
+class WriteFiles(Protocol):
+    """Writes a stream of events into files."""
+
+    def __call__(
+        self, folder: Path, *, n_events: int, n_files: int, seed: int
+    ) -> Mapping[str, object]:
+        """Writes the files; returns the settings with which a producer reads them."""
+        ...
+
+
 class Stage:
     """One stream and the processes that take part in it. A context manager: nobody survives it.
 
     Args:
         settings: changes to `SETTINGS`.
         rng: draws every time and place of the fault.
+        write_files: for faults of files; None where there are none.
     """
 
-    def __init__(self, settings: Mapping[str, object], rng: random.Random) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, object],
+        rng: random.Random,
+        write_files: WriteFiles | None = None,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="onlineflows-chaos-"))
         self.settings: dict[str, object] = {**SETTINGS, **settings}
         self.settings.setdefault("wire.address", free_address())
         self.consumer_address = self.address
         self.rng = rng
+        self._write_files = write_files
         self.n_generated = int(str(self.settings["source.n_events"]))
         """Events that the ledgers must speak of; a fault that ends a run early knows how many."""
         self.recoveries_s: list[float] = []
@@ -79,6 +96,7 @@ class Stage:
         self._daemons: list[Daemon] = []
         self._producer: Daemon | None = None
         self._consumer: Daemon | None = None
+        self._is_finished = False
         self._hit: tuple[float, int] | None = None
         self._largest: dict[str, float] = {"replay": 0.0, "train": 0.0}
 
@@ -119,6 +137,23 @@ class Stage:
     def how_to_start(self) -> tuple[str, ...]:
         """What an operator, or a supervisor, would add to the consumer's command line."""
         return ("--resume",) if self.serial else ("--overwrite",)
+
+    def read_from_files(self, n_files: int) -> list[Path]:
+        """Lets the producer read the same number of events from files; returns them in order."""
+        if self._write_files is None:
+            raise StuckError("expected somebody who writes files; there is nobody")
+        folder = self.folder / "events"
+        folder.mkdir()
+        seed = int(str(self.settings.pop("source.seed")))
+        del self.settings["source.n_events"]
+        self.settings |= self._write_files(
+            folder, n_events=self.n_generated, n_files=n_files, seed=seed
+        )
+        return sorted(folder.iterdir())
+
+    def follow(self, directory: RunDirectory) -> None:
+        """Looks at another run directory from now on."""
+        self.directory = directory
 
     def start(
         self, verb: Any, settings: Mapping[str, object], *flags: str, log: int | None = None
@@ -202,11 +237,14 @@ class Stage:
         return self.is_durable and self.producer.leaves_within(PARTING_S)
 
     def finish(self, *, codes: tuple[int, int] = (0, 0)) -> None:
-        """Waits for both to end and looks at their exit codes.
+        """Waits for both to end and looks at their exit codes; does nothing a second time.
 
         Args:
             codes: what is expected of the producer and of the consumer.
         """
+        if self._is_finished:
+            return
+        self._is_finished = True
         end = time.monotonic() + DEADLINE_S
         while self.consumer.is_running and time.monotonic() < end:
             self._look()

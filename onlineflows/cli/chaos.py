@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +18,9 @@ from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.machine import cpu_model, load, versions
+from replay.settings import StandinConfig
+from replay.sinks import open_sink
+from replay.sources.standin import StandinSource
 
 LIBRARIES = ("torch", "pyzmq", "numpy")
 WIDTH = 160
@@ -40,7 +44,9 @@ def chaos(output: Output, *, rounds: int, seed: int, faults: Sequence[str]) -> i
     about = _about(names if faults else (), rounds, seed)
     documents = []
     with progress("chaos: rounds", rounds * len(names), quiet=output.quiet) as track:
-        for result in run_matrix(names, rounds=rounds, seed=seed, watch=track):
+        for result in run_matrix(
+            names, rounds=rounds, seed=seed, write_files=write_files, watch=track
+        ):
             documents.append(result.document())
             for problem in result.problems:
                 print(f"{result.fault}: {problem}", file=sys.stderr)
@@ -50,6 +56,24 @@ def chaos(output: Output, *, rounds: int, seed: int, faults: Sequence[str]) -> i
     if not output.as_json:
         _show(documents)
     return DONE if all(document["ok"] for document in documents) else FAILED
+
+
+def write_files(folder: Path, *, n_events: int, n_files: int, seed: int) -> dict[str, object]:
+    """Writes stand-in events into ROOT files of equal length, and returns how to read them."""
+    source = StandinSource(StandinConfig(n_events=n_events, seed=seed))
+    for number in range(n_files):
+        with open_sink(folder / f"events-{number}.root", source.schema) as sink:
+            sink.write(source.read(n_events // n_files).x)
+    features = ", ".join(
+        f'{{name = "{f.name}", expression = "{f.name}", unit = "{f.unit}", low = {f.low}, '
+        f"high = {f.high}}}"
+        for f in source.schema.features
+    )
+    return {
+        "source.type": "root",
+        "source.paths": folder / "*.root",
+        "source.features": f"[{features}]",
+    }
 
 
 def _about(names: Sequence[str], rounds: int, seed: int) -> dict[str, Any]:
