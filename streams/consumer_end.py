@@ -45,6 +45,9 @@ from streams.protocol import (
 from streams.schema import EventSchema
 from streams.settings import WireConfig
 
+CREDIT_DELAY_S = 0.005
+"""How long less than a quarter of a window may be free before the producer is told."""
+
 
 class ConsumerEnd:
     """One consumer's side of one epoch.
@@ -94,6 +97,8 @@ class ConsumerEnd:
         self._end_acknowledged = False
         self._trained = 0
         self._credit_is_due = False
+        self._has_room_untold = False
+        self._untold_since = float("inf")
         self._told_up_to = 0
         self._last_heard = now
         self._was_heard = False
@@ -125,10 +130,12 @@ class ConsumerEnd:
         """Says that this batch and all before it need no room any more: extends the credit.
 
         CREDIT goes out once a quarter of the window is free, so that batches keep coming while
-        the program works on those that it has.
+        the program works on those that it has, and otherwise a moment later: one for each batch
+        would cost both sides as much as the batch itself.
         """
-        self._credit_is_due |= self._window.consume(batch_number)
+        self._has_room_untold |= self._window.consume(batch_number)
         if self._up_to - self._told_up_to >= max(1, self._window.n_batches // 4):
+            self._credit_is_due = True
             self.flush_credit()
 
     def acknowledge(self, position: Position) -> None:
@@ -152,6 +159,8 @@ class ConsumerEnd:
     @property
     def patience_s(self) -> float:
         """How long one may wait before `tick` has something to do again."""
+        if self._has_room_untold:
+            return CREDIT_DELAY_S
         return self._wire.heartbeat_s if self._run is not None else self._wire.heartbeat_s / 10
 
     # --- time ------------------------------------------------------------------------------
@@ -184,6 +193,9 @@ class ConsumerEnd:
         is_lost = self._run is None or silent_s > SILENT_HEARTBEATS * self._wire.heartbeat_s
         if is_lost and now - self._last_hello >= self.patience_s:
             self._say_hello(now)
+        if self._has_room_untold:
+            self._untold_since = min(self._untold_since, now)
+            self._credit_is_due |= now - self._untold_since >= CREDIT_DELAY_S
         self.flush_credit()
         pong_is_due = now - self._last_pong >= self._wire.heartbeat_s
         if pong_is_due and self._run is not None and self._account.epoch is not None:
@@ -193,7 +205,8 @@ class ConsumerEnd:
     def flush_credit(self) -> None:
         """Puts a due CREDIT into the outbox."""
         if self._credit_is_due and self._run is not None and self._account.epoch is not None:
-            self._credit_is_due = False
+            self._credit_is_due = self._has_room_untold = False
+            self._untold_since = float("inf")
             self._told_up_to = self._up_to
             self._send(
                 Credit(
@@ -291,6 +304,8 @@ class ConsumerEnd:
             return []
         there = (ping.next_batch, ping.next_event, ping.closed_event)
         found = self._catch_up(*there, now)
+        if self._is_realtime and ping.next_event < self._account.next_event:
+            self._nack(now)  # a producer that was started again must be told where to go on
         if ping.ended and self._account.here == there:
             self._nack(now)
         return found or []

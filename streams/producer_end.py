@@ -302,7 +302,7 @@ class ProducerEnd:
                     f"lane {self._lane} of {self._wire.lanes} is consumer {present.name!r}'s: "
                     "choose another wire.lane",
                 )
-        if refusal is None and not self._can_go_back():
+        if refusal is None and not self._can_go_to(hello.stand):
             refusal = self._refusal_of_the_future(hello.stand)
         if refusal is not None:
             self._send(peer, refusal)
@@ -328,25 +328,29 @@ class ProducerEnd:
         )
 
     def _resumption(self, stand: Stand) -> Welcome:
-        goes_back = self._can_go_back()
+        goes_there = self._can_go_to(stand)
         return Welcome(
             version=VERSION,
             epoch=self._epoch,
-            next_batch=stand.next_batch if goes_back else self._said.next_batch,
-            next_event=stand.next_event if goes_back else self._said.next_event,
+            next_batch=stand.next_batch if goes_there else self._said.next_batch,
+            next_event=stand.next_event if goes_there else self._said.next_event,
         )
 
-    def _can_go_back(self) -> bool:
+    def _can_go_to(self, stand: Stand) -> bool:
+        """Returns whether the stream can be moved to a consumer's position.
+
+        A realtime stream never goes back, but a producer that was started again takes over where
+        its consumer stands: ahead. Where there are several lanes, only the consumers together
+        would know what had been sent to whom.
+        """
         if self._wire.mode == "lossless":
             return True
-        # A realtime producer that was started again takes over where its consumer stands. Where
-        # there are several, only together would they know what was sent to whom.
-        said = self._said
-        return self._wire.lanes == 1 and said.next_event == 0 and said.end is None
+        is_ahead = stand.next_event > self._said.next_event
+        return is_ahead and self._wire.lanes == 1
 
     def _go_back(self, stand: Stand) -> None:
         """Moves the stream back to a consumer's position, or repeats what can be repeated."""
-        if self._can_go_back():
+        if self._can_go_to(stand):
             if not self._said.stands_at(stand) or self.rewind is not None:
                 if is_consistent(stand):
                     self.rewind = Position.of(self._epoch, stand)
