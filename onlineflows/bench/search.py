@@ -88,7 +88,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
 
 CEILINGS = ("idealised", "supervised")
 COSTLY = ("cathode_input", "cathode_removed")
-"""Variants that aren't run on the draws."""
+"""Variants that are run on the first seed's data and snapshot only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class SearchSetting:
         n_samples: events sampled from the snapshot, had they the whole spectrum; 0 for as many as
             were seen.
         passes: how often stored events may be used.
+        left_out: variants that aren't run.
     """
 
     dataset: str
@@ -117,6 +118,7 @@ class SearchSetting:
     method: MethodConfig
     n_samples: int = 0
     passes: Passes = field(default_factory=Passes)
+    left_out: tuple[str, ...] = CEILINGS
 
 
 def keys(setting: SearchSetting) -> list[Key]:
@@ -142,6 +144,8 @@ def measure(open_data: OpenData, setting: SearchSetting, key: Key) -> list[Row]:
     data = open_data(key["signal_fraction"], key["seed"])
     place, _, draw = key["place"].partition(" ")
     rng = np.random.default_rng([key["seed"], *place.encode(), int(draw or 0)])
+    if key["seed"] != setting.seeds[0] or place == "byte_equal":
+        setting = replace(setting, left_out=(*CEILINGS, *COSTLY))
     match place:
         case "truth":
             return list(_truth(data, setting, rng))
@@ -184,10 +188,8 @@ def _stored(
     known = {role: name for role, name in roles.items() if name in densities}
     inputs = MethodInputs({"data": x}, densities_by_role(densities, known))
     for name, variant in VARIANTS.items():
-        if variant.method in CEILINGS or (on == "byte_equal" and name in COSTLY):
-            continue
         wanted = METHODS[variant.method].densities
-        if set(wanted) <= set(roles):
+        if name not in setting.left_out and set(wanted) <= set(roles):
             is_known = set(wanted) <= set(known)
             given = inputs if is_known else None
             yield {**_searched(on, name, given, data, setting, rng), **facts}
@@ -221,7 +223,7 @@ def _snapshot(data: SearchData, setting: SearchSetting, rng: np.random.Generator
     oversample = max(1.0, setting.method.oversample / more)
     sparing = replace(setting, method=replace(setting.method, oversample=oversample))
     for name, variant in VARIANTS.items():
-        if variant.method not in CEILINGS and METHODS[variant.method].runs_on(inputs):
+        if name not in setting.left_out and METHODS[variant.method].runs_on(inputs):
             yield {**_searched("snapshot", name, inputs, data, sparing, rng), **facts}
     if "background" in densities:
         with_stored = MethodInputs({"data": data.x}, densities)
