@@ -7,6 +7,7 @@ so deadlines are absolute: whoever comes late finds more events due, never a shi
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from replay.settings import PacingConfig
 
@@ -63,7 +64,7 @@ class Poisson:
     """
 
     def __init__(self, rate_hz: float, *, seed: int) -> None:
-        self._mean = rate_hz * TICK_S
+        self._rate_hz = rate_hz
         self._rng = np.random.default_rng(seed)
         self._n_ticks = 0
         self._n_events = 0
@@ -73,9 +74,41 @@ class Poisson:
         target = int(elapsed_s / TICK_S)
         while self._n_ticks < target:
             n = min(target - self._n_ticks, _TICKS_AT_ONCE)
-            self._n_events += int(self._rng.poisson(self._mean, size=n).sum())
+            middle_s = TICK_S * (self._n_ticks + 0.5 + np.arange(n))
+            self._n_events += int(self._rng.poisson(TICK_S * self.rate_hz(middle_s)).sum())
             self._n_ticks += n
         return self._n_events
+
+    def rate_hz(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the mean rate at some times, shape (n,)."""
+        return np.full(len(time_s), self._rate_hz)
+
+
+class Ramp(Poisson):
+    """Poisson arrivals whose mean rate is constant for half of each period, then rises linearly for
+    a quarter of it and falls back for the last quarter.
+
+    Args:
+        rate_hz: mean rate in the first half.
+        peak_hz: mean rate after three quarters.
+        period_s: length of a period.
+        seed: seed of the counts.
+
+    Example:
+        >>> Ramp(100.0, peak_hz=900.0, period_s=8.0, seed=1).rate_hz(np.array([0, 4, 5, 6, 7, 8]))
+        array([100., 100., 500., 900., 500., 100.])
+    """
+
+    def __init__(self, rate_hz: float, *, peak_hz: float, period_s: float, seed: int) -> None:
+        super().__init__(rate_hz, seed=seed)
+        self._peak_hz = peak_hz
+        self._period_s = period_s
+
+    def rate_hz(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the mean rate at some times, shape (n,)."""
+        phase = time_s / self._period_s % 1.0
+        share: NDArray[np.float64] = np.clip(1 - np.abs(4 * phase - 3), 0, 1)
+        return self._rate_hz + share * (self._peak_hz - self._rate_hz)
 
 
 def make_pacer(config: PacingConfig) -> Pacer:
@@ -85,6 +118,9 @@ def make_pacer(config: PacingConfig) -> Pacer:
     rate_hz = config.rate_hz * config.speed
     if config.arrivals == "constant":
         return Constant(rate_hz)
+    if config.arrivals == "ramp":
+        peak_hz = config.peak_hz * config.speed
+        return Ramp(rate_hz, peak_hz=peak_hz, period_s=config.period_s, seed=config.seed)
     return Poisson(rate_hz, seed=config.seed)
 
 

@@ -129,19 +129,25 @@ class PacingConfig:
     """When events are sent.
 
     Args:
-        arrivals: "asap" (as fast as credit allows), "constant" (equal gaps) or "poisson".
+        arrivals: "asap" (as fast as credit allows), "constant" (equal gaps), "poisson", or "ramp":
+            Poisson arrivals at `rate_hz` for the first half of each period, then up to
+            `peak_hz` and back in a quarter each.
         rate_hz: mean rate of events before the speed factor.
         speed: multiplies the rate.
         seed: seed of the Poisson arrivals.
+        peak_hz: mean rate at the top of a ramp, before the speed factor.
+        period_s: length of a ramp's period.
     """
 
-    arrivals: Literal["asap", "constant", "poisson"] = "asap"
+    arrivals: Literal["asap", "constant", "poisson", "ramp"] = "asap"
     rate_hz: float = 100_000.0
     speed: float = 1.0
     seed: int = 1
+    peak_hz: float = 1_000_000.0
+    period_s: float = 60.0
 
     def __post_init__(self) -> None:
-        for name in ("rate_hz", "speed"):
+        for name in ("rate_hz", "speed", "peak_hz", "period_s"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(
                     f"pacing.{name}: expected a positive, finite number; got {getattr(self, name)}"

@@ -66,6 +66,15 @@ def test_poisson_arrivals_are_poisson(rate_hz: float) -> None:
     assert 5e-7 < stats.chi2(n).cdf(dispersion) < 1 - 5e-7 or mean < 1
 
 
+def test_a_ramp_has_the_arrivals_of_its_profile() -> None:
+    """Half a period at 1 kHz, then a triangle up to 9 kHz: 5 sigma around each quarter's mean."""
+    config = PacingConfig("ramp", rate_hz=500.0, peak_hz=4500.0, period_s=20.0, speed=2.0)
+    pacer = make_pacer(config)
+    due = np.array([pacer.due(5.0 * quarter + 1e-6) for quarter in range(9)])
+    expected = np.tile([5_000, 5_000, 25_000, 25_000], 2)
+    assert (abs(np.diff(due) - expected) < 5 * np.sqrt(expected)).all()
+
+
 @pytest.mark.parametrize(
     ("rate_hz", "speed"), [(0.0, 1.0), (-1.0, 1.0), (1.0, 0.0), (float("inf"), 1.0)]
 )
