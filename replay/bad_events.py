@@ -12,13 +12,11 @@ from numpy.typing import NDArray
 
 from replay.settings import QuarantineConfig
 from streams.errors import InputError
+from streams.ledger import UNRECORDED
 from streams.schema import EventSchema
 from streams.source import Status
 
 log = logging.getLogger(__name__)
-
-UNRECORDED = "unrecorded"
-"""Bad events that another process has counted, of which only the number is known."""
 
 REMEMBERED = 4096
 """Pieces with bad events whose counts can be taken back one by one."""

@@ -460,7 +460,8 @@ class _Loop:
         if self._ledger.open_counts.generated:
             self._close_lumisection(self._batcher.lumisection_of(self._ledger.next_event - 1))
         live_ns, dead_ns = self._live.totals_ns
-        self._sender.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
+        bad = self._bad.document(self._ledger.totals.bad)
+        self._sender.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad)
         self._condition = condition
         self._text = text
         self.save_bad()

@@ -385,6 +385,7 @@ class ConsumerEnd:
             dead_ns=end.dead_ns,
             digest_agrees=account.digest == end.digest if account.is_whole else None,
             position=self.position,
+            bad=end.bad,
         )
         found.append(self._ended)
         return found

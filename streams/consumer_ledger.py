@@ -7,7 +7,7 @@ from typing import Any, Self
 from streams.batch import Batch
 from streams.errors import LedgerError
 from streams.intervals import IntervalSet
-from streams.ledger import Balance
+from streams.ledger import UNRECORDED, Balance
 from streams.messages import Condition, Counts
 from streams.protocol import (
     BatchReceived,
@@ -102,6 +102,7 @@ class ConsumerLedger:
         self._totals: Counts | None = None
         self._condition: Condition = "INCOMPLETE"
         self._text = ""
+        self._bad: dict[str, int] = {}
         self._n_batches = 0
         self._problems: list[str] = []
 
@@ -162,6 +163,7 @@ class ConsumerLedger:
         self._totals = end.totals
         self._condition = end.condition
         self._text = end.text
+        self._bad = dict(end.bad)
         if end.digest_agrees is False:
             self._problems.append("the digest of the batches received isn't that of those sent")
 
@@ -329,6 +331,7 @@ class ConsumerLedger:
             "condition": condition or self._condition,
             "text": self._text,
             **counts_to_dict(total.counts),
+            "bad_by_reason": self._bad_by_reason(total.counts.bad),
             "trained": total.trained,
             "skipped": dict(total.skipped),
             "lost": total.lost,
@@ -339,6 +342,13 @@ class ConsumerLedger:
             "dead_s": total.dead_ns / 1e9,
             "lumisections": [row.to_dict() for row in self._rows],
         }
+
+    def _bad_by_reason(self, n_bad: int) -> dict[str, int]:
+        """What the producer said, completed: of an unfinished run only the number is known."""
+        rest = n_bad - sum(self._bad.values())
+        if rest < 0:
+            return {UNRECORDED: n_bad}
+        return {**self._bad, UNRECORDED: self._bad.get(UNRECORDED, 0) + rest} if rest else self._bad
 
     # --- the checkpoint --------------------------------------------------------------------
 
@@ -364,6 +374,7 @@ class ConsumerLedger:
             "totals": None if self._totals is None else counts_to_dict(self._totals),
             "condition": self._condition,
             "text": self._text,
+            "bad": dict(self._bad),
             "n_batches": self._n_batches,
             "problems": list(self._problems),
         }
@@ -395,6 +406,7 @@ class ConsumerLedger:
             totals = document["totals"]
             ledger._totals = None if totals is None else counts_from_dict(totals)
             ledger._condition, ledger._text = document["condition"], document["text"]
+            ledger._bad = dict(document["bad"])
             ledger._n_batches = document["n_batches"]
             ledger._problems = list(document["problems"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -1,5 +1,6 @@
 """One lane of a producer: its end, its ledger, and what it still has to say of other lanes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
@@ -105,14 +106,24 @@ class Lane:
         counts = self.ledger.close(lumisection, live_ns=live_ns, dead_ns=dead_ns)
         self.end.end_lumisection(lumisection, counts, live_ns=live_ns, dead_ns=dead_ns)
 
-    def end_run(self, condition: Condition, *, live_ns: int, dead_ns: int, text: str) -> None:
+    def end_run(
+        self,
+        condition: Condition,
+        *,
+        live_ns: int,
+        dead_ns: int,
+        text: str,
+        bad: Mapping[str, int],
+    ) -> None:
         """Ends the run where the lane stands, unless that was said already."""
         if self.end.has_ended:
             return
         if self.ledger.open_counts.generated:
             # Only a run that fails while this lane is ahead of the stream ends like this.
             self.close(self._lumisection_of(self.next_event - 1), live_ns=0, dead_ns=0)
-        self.end.end_run(condition, self.ledger.totals, live_ns=live_ns, dead_ns=dead_ns, text=text)
+        self.end.end_run(
+            condition, self.ledger.totals, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad
+        )
 
     def rewound(self) -> None:
         """Goes to where the consumer stands and adopts its account of everything before."""

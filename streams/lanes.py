@@ -11,6 +11,7 @@ realtime mode a batch goes to the next lane with credit.
 """
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
@@ -215,11 +216,17 @@ class Lanes:
             self.ledger.close(lumisection, live_ns=live_ns, dead_ns=dead_ns)
 
     def end_run(
-        self, condition: Condition, *, live_ns: int = 0, dead_ns: int = 0, text: str = ""
+        self,
+        condition: Condition,
+        *,
+        live_ns: int = 0,
+        dead_ns: int = 0,
+        text: str = "",
+        bad: Mapping[str, int] | None = None,
     ) -> None:
         """Ends the run: in each lane where it stands, which is the same for all if all is well."""
         for lane in self._lanes:
-            lane.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
+            lane.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad or {})
         if len(self._lanes) > 1:
             self.ledger.n_batches = sum(lane.ledger.n_batches for lane in self._lanes)
         self._ending = Ending(self.ledger.next_event, condition, text)

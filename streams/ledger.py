@@ -20,6 +20,9 @@ from streams.messages import Condition, Counts
 from streams.protocol import Position, counts_to_dict
 from streams.rows import Row, Rows
 
+UNRECORDED = "unrecorded"
+"""Reason of bad events that another process has counted: only their number is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:

@@ -303,7 +303,7 @@ class EndLumisection(Struct, tag="EOLS", frozen=True, forbid_unknown_fields=True
 
 
 class EndRun(Struct, tag="EOR", frozen=True, forbid_unknown_fields=True):
-    """The run is over: nothing follows."""
+    """The run is over: nothing follows. `bad` says why the bad ones of its events were bad."""
 
     epoch: EpochBytes
     n_batches: Whole
@@ -314,6 +314,7 @@ class EndRun(Struct, tag="EOR", frozen=True, forbid_unknown_fields=True):
     digest: Hash
     condition: Condition
     text: Text
+    bad: Annotated[dict[Name, Whole], Meta(max_length=16)] = {}
 
 
 class Ping(Struct, tag="PING", frozen=True, forbid_unknown_fields=True):

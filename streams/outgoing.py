@@ -1,6 +1,7 @@
 """What a producer has said of the stream so far, and the messages that say more of it."""
 
 from collections import deque
+from collections.abc import Mapping
 
 from streams.batch import Batch, Truth
 from streams.codec import Frames, encode_batch, extend_digest
@@ -105,7 +106,14 @@ class Outgoing:
         return message
 
     def end_run(
-        self, condition: Condition, counts: Counts, *, live_ns: int, dead_ns: int, text: str
+        self,
+        condition: Condition,
+        counts: Counts,
+        *,
+        live_ns: int,
+        dead_ns: int,
+        text: str,
+        bad: Mapping[str, int],
     ) -> EndRun:
         """Returns the message that ends the run at the present position."""
         self.end = EndRun(
@@ -118,6 +126,7 @@ class Outgoing:
             digest=self._digest,
             condition=condition,
             text=text[:512],
+            bad=dict(bad),
         )
         return self.end
 

@@ -7,6 +7,7 @@ finds in `outbox`. The rules are in `streams.protocol`; what it has said is kept
 """
 
 from collections import Counter, deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streams.batch import Batch, Truth
@@ -213,11 +214,14 @@ class ProducerEnd:
         live_ns: int = 0,
         dead_ns: int = 0,
         text: str = "",
+        bad: Mapping[str, int] | None = None,
     ) -> None:
         """Ends the run at the present position; a rewind re-opens it."""
         self._require_open()
         self._tell(
-            self._said.end_run(condition, counts, live_ns=live_ns, dead_ns=dead_ns, text=text)
+            self._said.end_run(
+                condition, counts, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad or {}
+            )
         )
 
     def rewound(self) -> None:

@@ -26,6 +26,7 @@ says HELLO again, and a realtime producer treats the consumer as having no credi
 ``connect_timeout_s`` either side gives up.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -260,6 +261,7 @@ class RunEnded:
         digest_agrees: whether the batches received have the digest of the batches sent; None
             where some were lost.
         position: where the consumer stands now; acknowledge it once everything is durable.
+        bad: how many events the producer could not use, by reason.
     """
 
     totals: Counts
@@ -271,6 +273,7 @@ class RunEnded:
     dead_ns: int
     digest_agrees: bool | None
     position: Position
+    bad: Mapping[str, int] = field(default_factory=dict)
 
 
 Incoming = RunBegan | BatchReceived | GapReceived | EventsLost | LumisectionEnded | RunEnded

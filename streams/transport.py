@@ -201,10 +201,16 @@ class Sender:
         self._flush()
 
     def end_run(
-        self, condition: Condition, *, live_ns: int = 0, dead_ns: int = 0, text: str = ""
+        self,
+        condition: Condition,
+        *,
+        live_ns: int = 0,
+        dead_ns: int = 0,
+        text: str = "",
+        bad: Mapping[str, int] | None = None,
     ) -> None:
         """Ends the run at the present position; then poll until `is_acknowledged`."""
-        self._end.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text)
+        self._end.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad)
         self._flush()
 
     def rewound(self) -> None:

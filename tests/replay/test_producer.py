@@ -543,6 +543,8 @@ def test_bad_events_are_told_by_reason_and_kept(studio: Studio, tmp_path: Path) 
     reasons = document["bad_by_reason"]
     assert reasons == {"negative": (status == 6).sum(), "no_particles": (status == 7).sum()}
     assert sum(reasons.values()) == document["bad"]
+    assert studio.learner is not None
+    assert studio.learner.ledger.document()["bad_by_reason"] == reasons
     kept = pq.read_table(path).to_pydict()
     assert kept["event"] == np.flatnonzero(status).tolist()
 
