@@ -91,6 +91,8 @@ def of_type(info: msgspec.inspect.Type) -> st.SearchStrategy:
             return st.one_of([of_type(t) for t in types])
         case msgspec.inspect.VarTupleType(item_type=item, min_length=low):
             return st.lists(of_type(item), min_size=low or 0, max_size=4).map(tuple)
+        case msgspec.inspect.DictType(key_type=key, value_type=value):
+            return st.dictionaries(of_type(key), of_type(value), max_size=4)
         case msgspec.inspect.StructType(cls=cls):
             return strategy(cls)
     raise NotImplementedError(info)
