@@ -31,6 +31,15 @@ LINGER_MS = 2000
 MESSAGES_PER_POLL = 256
 """Upper bound on what one poll takes in, so that a flood can't hold the loop."""
 
+SENDS_PER_LOOK = 4
+"""A busy producer looks for messages after so many batches: a look costs as much as a batch."""
+
+# Plain numbers: pyzmq's flags are enumerations, whose arithmetic takes microseconds.
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
+_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
+
 LARGEST_PORT = 65535
 
 Clock = Callable[[], float]
@@ -84,6 +93,7 @@ class Sender:
         self._poller = zmq.Poller()
         for socket in (self._socket, *self._guard.sockets):
             self._poller.register(socket, zmq.POLLIN)
+        self._sends_unlooked = 0
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
     @property
@@ -155,10 +165,15 @@ class Sender:
     def poll(self, timeout_s: float = 0.0) -> None:
         """Takes in what has arrived, waiting for the first message up to a time; heartbeats.
 
+        Without a time to wait, and in between batches, it only looks after every few.
+
         Raises:
             RefusedError: the consumer refuses this run.
             TransportError: nobody has been there for the time limit.
         """
+        if timeout_s <= 0 and 0 < self._sends_unlooked < SENDS_PER_LOOK:
+            return
+        self._sends_unlooked = 0
         if timeout_s > 0:
             self._poller.poll(max(1, round(1000 * timeout_s)))
             self._guard.hurry()
@@ -185,6 +200,7 @@ class Sender:
         Raises:
             ProtocolError: it isn't the next one, its counts don't add up, or there is no credit.
         """
+        self._sends_unlooked += 1
         now = self._clock()
         now_ns = max(0, round(1e9 * now))
         self._end.batch(batch, counts, truth, now=now, sent_ns=self._wall_ns(), monotonic_ns=now_ns)
@@ -227,7 +243,7 @@ class Sender:
         while outbox:
             peer, frames = outbox.popleft()
             try:
-                self._socket.send_multipart([peer, *frames], zmq.NOBLOCK)
+                _send(self._socket, [peer, *frames])
             except zmq.Again:
                 continue  # the consumer will see that something is missing
             except zmq.ZMQError as error:
@@ -293,6 +309,8 @@ class Receiver:
         except zmq.ZMQError as error:
             self.close()
             raise TransportError(_no_address(config.address, str(error))) from error
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
 
     @property
     def position(self) -> Position:
@@ -331,7 +349,7 @@ class Receiver:
         while True:
             wait_s = min(timeout_s, self._end.patience_s)
             if wait_s > 0:
-                self._socket.poll(max(1, round(1000 * wait_s)))
+                self._poller.poll(max(1, round(1000 * wait_s)))
             self._take_in(incoming)
             timeout_s -= wait_s
             if incoming or timeout_s <= 0:
@@ -341,7 +359,7 @@ class Receiver:
         self._knock.attend(self._socket, self._clock())
         try:
             for _ in _waiting(self._socket):
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._socket.recv_multipart(_NOBLOCK)
                 incoming += self._end.receive(frames, self._clock())
             self._end.tick(self._clock())
         except TransportError as error:
@@ -380,7 +398,7 @@ class Receiver:
         outbox = self._end.outbox
         while outbox:
             try:
-                self._socket.send_multipart(outbox.popleft(), zmq.NOBLOCK)
+                _send(self._socket, outbox.popleft())
             except zmq.Again:
                 continue  # no connection now; everything that a consumer says is said again
 
@@ -399,9 +417,17 @@ class Receiver:
 def _waiting(socket: "zmq.Socket[bytes]") -> Iterator[None]:
     """Yields once for each message that has arrived, for a bounded number of them."""
     for _ in range(MESSAGES_PER_POLL):
-        if not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than an exception
+        if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # cheaper than an exception
             return
         yield
+
+
+def _send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:
+    """Sends a message without waiting; raises before its first frame or not at all."""
+    *first, last = frames
+    for frame in first:
+        socket.send(frame, _MORE)
+    socket.send(last, _NOBLOCK)
 
 
 def _routing_id(name: str, config: WireConfig) -> bytes:
