@@ -74,7 +74,7 @@ class Poisson:
         target = int(elapsed_s / TICK_S)
         while self._n_ticks < target:
             n = min(target - self._n_ticks, _TICKS_AT_ONCE)
-            middle_s = TICK_S * (self._n_ticks + 0.5 + np.arange(n))
+            middle_s = TICK_S * (np.arange(n, dtype=np.float64) + self._n_ticks + 0.5)
             self._n_events += int(self._rng.poisson(TICK_S * self.rate_hz(middle_s)).sum())
             self._n_ticks += n
         return self._n_events
