@@ -175,7 +175,9 @@ def test_the_bytes_that_are_held_are_fixed_from_the_beginning():
     before = learner.buffer_nbytes
     index = 2 * 4
     joint, sideband = 1012 * (SCHEMA.event_nbytes + index), 1012 * SCHEMA.event_nbytes
-    assert before <= joint + sideband + 1224 * (SCHEMA.event_nbytes + index)
+    window = 1224 * (SCHEMA.event_nbytes + index)
+    gate = CONFIG.gate.events * SCHEMA.event_nbytes
+    assert before <= joint + sideband + window + gate
     feed(learner, X)
     assert learner.buffer_nbytes <= before
 
