@@ -26,6 +26,7 @@ UNREADABLE = (
     MemoryError,
     OSError,
     RuntimeError,
+    StopIteration,
     TypeError,
     ValueError,
     cramjam.DecompressionError,

@@ -263,3 +263,17 @@ def test_shuffled_real_files_hold_the_same_events(test_data) -> None:
     )
     good, found = plain.x[plain.status == 0], mixed.x[mixed.status == 0]
     np.testing.assert_array_equal(np.sort(good, axis=0), np.sort(found, axis=0))
+
+
+def test_an_ntuple_that_uproot_finds_no_column_in_is_refused(
+    path, write_rntuple, jet_events, monkeypatch
+) -> None:
+    """Found by fuzzing: uproot lets a StopIteration out where a column's number is damaged."""
+    opened = reader(write_rntuple(path, jet_events(5)), features=(MET,))
+
+    def array(*_: object, **__: object) -> None:
+        raise StopIteration
+
+    monkeypatch.setattr(type(opened._tree._tree["met"]), "array", array)
+    with pytest.raises(InputError, match=str(path)):
+        opened.read_rows(0, 5)
