@@ -1,5 +1,6 @@
 """One gradient step for several θ over the same mini-batch: a model and its replicas."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,8 @@ from onlineflows.online.graphed import flow_on_device
 from onlineflows.online.optimiser import Optimiser, is_finite, make_optimiser
 from onlineflows.online.trainer import StepReport
 from onlineflows.settings import LearnerConfig
+
+logger = logging.getLogger(__name__)
 
 
 class ReplicaTrainer:
@@ -129,6 +132,7 @@ def make_replica_trainer(config: LearnerConfig, spec: FlowSpec, thetas: Tensor) 
         if not compiled:
             flows += [flow_over(spec, theta, trainer=config.trainer) for theta in thetas[1:]]
     else:
+        logger.warning("replicas on a GPU: θ after θ, without a graph; see docs/gpu.md")
         thetas, compiled = thetas.to(config.trainer.device), False
         flows = [flow_on_device(config, spec, theta) for theta in thetas]
     optimiser = make_optimiser(config.optimiser, thetas.view(-1), compiled=compiled)
