@@ -108,6 +108,10 @@ class RootConfig:
         label: expression of the truth label; empty where there is none.
         dijet: prefix of a jet collection (``FatJet``): defines the five LHCO observables from
             the two leading jets, in place of `features`.
+        event_id: expressions that identify an event together, such as run, luminosityBlock and
+            event: one that comes again is bad. Empty where nobody looks.
+        order: one or two expressions that never fall from row to row, such as run and
+            luminosityBlock: a row that belongs earlier is bad. Empty where nobody looks.
         selection: which rows, in which order.
     """
 
@@ -118,7 +122,15 @@ class RootConfig:
     cut: str = ""
     label: str = ""
     dijet: str = ""
+    event_id: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
     selection: SelectionConfig = field(default_factory=SelectionConfig)
+
+    def __post_init__(self) -> None:
+        if len(self.order) > 2:
+            raise InputError(
+                f"source.order: expected at most two expressions; got {len(self.order)}"
+            )
 
 
 SourceConfig = StandinConfig | LhcoFeaturesConfig | LhcoParticlesConfig | RootConfig

@@ -12,6 +12,7 @@ from replay.settings import SelectionConfig
 from replay.sources.integrity import Stamp, describe, verify
 from replay.sources.pool import PooledReader, ReaderPool
 from replay.sources.reader import Reader, Rows
+from replay.sources.screening import screen
 from replay.sources.selection import Block, RowOrder, Thinning
 from streams import Events, EventSchema, InputError, SourceFile
 
@@ -42,8 +43,10 @@ class FileSource:
         self._held: tuple[int, Rows] | None = None
         self._files: tuple[SourceFile, ...] | None = None
         _require_alike(self._readers)
+        blocks = _blocks(self._readers, selection)
+        self._screened = screen(self._readers, blocks)
         self._order = RowOrder(
-            _blocks(self._readers, selection),
+            blocks,
             shuffle=selection.shuffle,
             seed=selection.seed,
             group_rows=self._readers[0].shuffle_rows,
@@ -149,12 +152,16 @@ class FileSource:
         """Returns the rows of a block, unless the file isn't what it was."""
         reader = self._readers[block.reader]
         try:
-            return reader.read_rows(block.start, block.stop, block.keep)
+            rows = reader.read_rows(block.start, block.stop, block.keep)
         finally:
             # Also where it can't be read: that it was changed is then the better explanation.
             if self._stamps:
                 where = f"rows {block.start} to {block.stop}"
                 self._stamps[block.reader].require(reader.path, where)
+        if self._screened is None:
+            return rows
+        status = self._screened.mark(rows.status, block.first_row, block.keep)
+        return Rows(rows.x, status, rows.label)
 
 
 def open_files(

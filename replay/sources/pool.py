@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.sources.reader import Reader, Rows
+from replay.sources.screening import Keyed
 from streams import EventSchema, InputError
 
 MAX_OPEN = 16
@@ -70,6 +71,7 @@ class PooledReader:
         self.has_label = reader.has_label
         self.block_rows = reader.block_rows
         self.shuffle_rows = reader.shuffle_rows
+        self.n_keys = reader.n_keys if isinstance(reader, Keyed) else (0, 0)
 
     def read_rows(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> Rows:
         """Returns rows start to stop, or those of them that a mask keeps."""
@@ -78,6 +80,13 @@ class PooledReader:
     def read_labels(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Returns the truth labels alone, shape (stop - start,)."""
         return self._reader().read_labels(start, stop)
+
+    def read_keys(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Returns what identifies and orders the events, shape (stop - start, n)."""
+        reader = self._reader()
+        if not isinstance(reader, Keyed):
+            raise InputError(f"expected identifiers; got none; at {self.path}")
+        return reader.read_keys(start, stop)
 
     def close(self) -> None:
         """Closes the pool's files; safe to call twice."""

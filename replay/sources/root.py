@@ -36,6 +36,12 @@ class RootReader:
         self._schema, self._features = _schema_of(config)
         self._cut = Expression(config.cut, where="source.cut") if config.cut else None
         self._label = Expression(config.label, where="source.label") if config.label else None
+        self._keys = tuple(
+            Expression(text, where=f"source.{name}")
+            for name in ("event_id", "order")
+            for text in getattr(config, name)
+        )
+        self.n_keys = (len(config.event_id), len(config.order))
         self._branches = self._needed_branches()
         self._tree = Tree(path, config.tree)
         try:
@@ -48,7 +54,7 @@ class RootReader:
             raise
 
     def _needed_branches(self) -> tuple[str, ...]:
-        expressions = [*self._features, self._cut, self._label]
+        expressions = [*self._features, *self._keys, self._cut, self._label]
         branches = {name for e in expressions if e is not None for name in e.branches}
         if self._dijet:
             branches |= {f"{self._dijet}_{name}" for name in DIJET_FIELDS}
@@ -106,6 +112,13 @@ class RootReader:
             raise InputError(f"expected source.label; got none; for {self.path}")
         columns = self._tree.read(sorted(self._label.branches), start, stop)
         return self._labels(self._label, columns, stop - start)
+
+    def read_keys(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Returns what identifies and orders the events, shape (stop - start, n)."""
+        names = sorted({name for key in self._keys for name in key.branches})
+        columns = self._tree.read(names, start, stop)
+        values = [key.evaluate(columns, stop - start).values for key in self._keys]
+        return np.stack(values, axis=1).astype(np.float64)
 
     def close(self) -> None:
         """Closes the file; safe to call twice."""
