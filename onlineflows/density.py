@@ -133,6 +133,21 @@ class Density:
         """
         return self._evaluate(x, lambda by_feature: by_feature[:, 1:].sum(1))
 
+    def latent(self, x: Events) -> Array:
+        """Returns what the flow maps events to: standard normal where p(x) is their density.
+
+        Args:
+            x: events inside the support, shape (n, d).
+
+        Returns:
+            Shape (n, d), float64.
+        """
+        result = np.empty((len(x), self.schema.n_features))
+        for rows in _chunks(len(x)):
+            with torch.no_grad():
+                result[rows] = _to_numpy(self.flow.forward(self._to_flow(x[rows])[0])[0])
+        return result
+
     def sample(self, n: int, seed: int) -> NDArray[np.float32]:
         """Returns n events drawn from p(x), shape (n, d), all inside the support."""
         return self.draw(n, seed).x

@@ -194,12 +194,37 @@ class DriftConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class GateConfig:
+    """The gate: a test of every snapshot against the newest events, before it is written.
+
+    A snapshot that fails is marked, and published all the same.
+
+    Args:
+        events: newest events that are kept for it; 0 for no gate.
+        directions: random directions that are tested besides the features' own.
+        false_alarms: probability at most that a perfect snapshot fails.
+    """
+
+    events: int = 2048
+    directions: int = 32
+    false_alarms: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if not 0 < self.false_alarms < 1:
+            raise ConfigError(
+                f"gate.false_alarms: expected a number between 0 and 1; got {self.false_alarms}"
+            )
+        _require_at_least(self, "gate", events=0, directions=0)
+
+
+@dataclass(frozen=True, slots=True)
 class ValidateConfig:
     """The offline comparison.
 
     Args:
         signal_region: interval of the resonant feature, in its unit.
         sidebands: intervals around it.
+        fit_range: of the spectra that a bump is hunted in; from where they fall smoothly.
         folds: folds of the classifier's k-fold.
         draws: random draws of the byte-equal stored events.
         n_samples: events sampled from the snapshot; 0 for as many as it has seen.
@@ -212,6 +237,7 @@ class ValidateConfig:
 
     signal_region: tuple[float, float] = (3.3, 3.7)
     sidebands: tuple[tuple[float, float], ...] = ((3.1, 3.3), (3.7, 3.9))
+    fit_range: tuple[float, float] = (2.9, 6.9)
     folds: int = 5
     draws: int = 10
     n_samples: int = 0
@@ -251,6 +277,7 @@ class LearnerConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
 
     def __post_init__(self) -> None:
         require_sizes_that_fit(self.buffer, self.trainer.batch_size)

@@ -16,6 +16,7 @@ from onlineflows.settings import (
     CheckpointConfig,
     DriftConfig,
     FlowConfig,
+    GateConfig,
     LearnerConfig,
     OptimiserConfig,
     PreprocessConfig,
@@ -86,6 +87,7 @@ class Config:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     drift: DriftConfig = field(default_factory=DriftConfig)
+    gate: GateConfig = field(default_factory=GateConfig)
     snapshot: SnapshotConfig = field(default_factory=SnapshotConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     validate: ValidateConfig = field(default_factory=ValidateConfig)

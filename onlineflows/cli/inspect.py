@@ -1,6 +1,6 @@
 """`onlineflows inspect`: what a snapshot holds, and its one-page figure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,7 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
         "time learning": f"{manifest.train_seconds:,.1f} s",
         "newest NLL": f"{history[-1][1]:.4f} nats per event" if history else "none yet",
         "drift alarms": str(manifest.drift.get("n_alarms", 0)),
+        "gate": _gate(manifest.gate),
         "condition": "; ".join(manifest.tainted) or "good",
     }
 
@@ -95,6 +96,14 @@ def _of_model(entry: ModelEntry) -> str:
         kind = "bootstrap" if entry.bootstrap else "unweighted"
         parts.append(f"{entry.replicas} {kind} replicas")
     return "; ".join(parts)
+
+
+def _gate(verdict: Mapping[str, Any]) -> str:
+    if not verdict:
+        return "not judged"
+    said = "passed" if verdict["passed"] else "FAILED"
+    found, allowed = verdict["statistic"], verdict["threshold"]
+    return f"{said}: {found:.2f} of {allowed:.2f} allowed, on {verdict['n']:,} newest events"
 
 
 def history_of(manifest: Manifest) -> History:

@@ -11,6 +11,7 @@ from onlineflows.density import Density
 from onlineflows.errors import CheckpointError
 from onlineflows.online.checkpoint import Checkpoint
 from onlineflows.online.drift import Alarm, DriftMonitor, scatter_of_means
+from onlineflows.online.gate import Gate, Verdict
 from onlineflows.online.history import NllHistory
 from onlineflows.online.model_learner import Arrays, ModelLearner, below
 from onlineflows.settings import LearnerConfig
@@ -38,8 +39,8 @@ class Learner:
 
     Each model takes the events of its region; see `ModelLearner`. Every θ is a pure function of
     the events in their order and of the configuration: neither the sizes of the batches nor a
-    restart from `state` changes it. The history of the NLL and the drift alarm are those of the
-    first model.
+    restart from `state` changes it. The history of the NLL, the drift alarm and the gate are those
+    of the first model.
 
     Args:
         schema: what the events are.
@@ -70,6 +71,8 @@ class Learner:
             config.drift,
             scatter_nats=scatter_of_means(schema.n_features, config.drift.sample_events),
         )
+        self.gate = Gate(config.gate, schema.n_features)
+        """Judges the first model by its newest events."""
         self.n_seen = 0
         self.n_accepted = 0
         self.train_seconds = 0.0
@@ -97,8 +100,8 @@ class Learner:
 
     @property
     def buffer_nbytes(self) -> int:
-        """Bytes of events held at most: buffers and what is held for the marginal maps."""
-        return sum(model.buffer_nbytes for model in self.models.values())
+        """Bytes of events held at most: buffers, what is held for the marginal maps, the gate's."""
+        return sum(model.buffer_nbytes for model in self.models.values()) + self.gate.nbytes
 
     @property
     def is_fitted(self) -> bool:
@@ -132,7 +135,9 @@ class Learner:
         x, indices = x[inside], indices[inside]
         regions = {name: model.region.contains(x[:, 0]) for name, model in self.models.items()}
         n_accepted = int(np.logical_or.reduce(list(regions.values())).sum())
-        alarm = self._watch(x[regions[self._first.model.name]], lumisection)
+        new = x[regions[self._first.model.name]]
+        alarm = self._watch(new, lumisection)
+        self.gate.remember(new)
         for name, model in self.models.items():
             model.take(x[regions[name]], indices[regions[name]])
         self.n_accepted += n_accepted
@@ -178,6 +183,11 @@ class Learner:
         """
         return self._model(model).density(replica)
 
+    def judged(self) -> Verdict | None:
+        """Returns what the gate says of the first model's density; None while it can't say."""
+        density = self._first.density()
+        return None if density is None else self.gate.judge(density)
+
     def _model(self, name: str | None) -> ModelLearner:
         return self._first if name is None else self.models[name]
 
@@ -200,6 +210,7 @@ class Learner:
         arrays: Arrays = {}
         for name, model in self.models.items():
             arrays |= {f"{name}.{key}": array for key, array in model.state().items()}
+        arrays |= {f"gate_{key}": array for key, array in self.gate.state().items()}
         if self._frozen is not None:
             arrays["frozen_theta"] = self._frozen.flow.theta.numpy().copy()
         document = {
@@ -222,6 +233,7 @@ class Learner:
         try:
             for name, model in self.models.items():
                 model.load(below(f"{name}.", arrays))
+            self.gate.load(below("gate_", arrays))
             if "frozen_theta" in arrays:
                 self._frozen = self._first.density_at(arrays["frozen_theta"].astype(np.float32))
             self.n_seen = int(document["n_seen"])

@@ -11,6 +11,7 @@ from typing import Any
 
 import onlineflows
 from onlineflows.errors import ConfigError
+from onlineflows.online.gate import FULLEST
 from onlineflows.online.history import WIDEST_COUNT
 from onlineflows.online.learner import Learner
 from onlineflows.online.model_learner import ModelLearner
@@ -82,6 +83,7 @@ class Publisher:
             models=tuple(_fullest(entry) for entry in manifest.models),
             history=learner.history.fullest(),
             drift=learner.drift.fullest(),
+            gate=FULLEST.document(),
             n_seen=WIDEST_COUNT,
             n_trained=WIDEST_COUNT,
             n_uses=WIDEST_COUNT,
@@ -99,7 +101,9 @@ class Publisher:
     ) -> Path | None:
         """Writes a snapshot; returns its path, or None while no marginal map is fitted.
 
-        Models whose map isn't fitted yet are in it without a density: its size is that of all.
+        Models whose map isn't fitted yet are in it without a density: its size is that of all. A
+        snapshot that fails its gate is marked, and is the latest all the same: nobody but its
+        reader knows whether it is still good enough.
 
         Args:
             about: what the run is.
@@ -112,7 +116,11 @@ class Publisher:
         """
         if not learner.is_fitted:
             return None
-        manifest = self._manifest(about, learner, ledger=ledger, final=final)
+        verdict = learner.judged()
+        manifest = dataclasses.replace(
+            self._manifest(about, learner, ledger=ledger, final=final),
+            gate={} if verdict is None else verdict.document(),
+        )
         path = write_snapshot(
             self._folder,
             Snapshot(manifest, {name: _learned(model) for name, model in learner.models.items()}),
@@ -126,6 +134,10 @@ class Publisher:
             "snapshot",
             extra={"snapshot": path.name, "n_trained": learner.n_trained, "nll": nll},
         )
+        if verdict is not None and not verdict.passed:
+            logger.warning(
+                "snapshot failed its gate", extra={"snapshot": path.name, **verdict.document()}
+            )
         return path
 
     def _manifest(

@@ -107,6 +107,7 @@ class Manifest:
         ledger: the consumer's counts.
         history: NLL of new events against events seen (`NllHistory.to_dict`).
         drift: the drift monitor's counts and newest alarms.
+        gate: what the gate says of the first model (`gate.Verdict`); empty where there is none.
         stream: what the producer said at the begin of the run: mode, seed, configuration, and
             its source files with their hashes.
         config: the run's configuration, without folders.
@@ -132,6 +133,7 @@ class Manifest:
     drift: dict[str, Any]
     stream: dict[str, Any]
     config: dict[str, Any]
+    gate: dict[str, Any] = field(default_factory=dict)
     sha256: dict[str, str] = field(default_factory=dict)
     format: int = FORMAT
 

@@ -1,6 +1,5 @@
 """`onlineflows inspect`: what a snapshot says of itself, its page, and snapshots that are none."""
 
-import json
 import re
 import shutil
 from collections.abc import Callable
@@ -46,6 +45,7 @@ def test_a_snapshot_says_what_it_holds(command, finished_run: Path) -> None:
     ):
         assert words in said.out
     assert re.search(r"condition +good", said.out)
+    assert re.search(r"gate +(passed|FAILED): \d\.\d\d of \d\.\d\d allowed, on 2,048", said.out)
     assert said.err == ""
 
 

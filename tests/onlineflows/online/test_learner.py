@@ -119,7 +119,8 @@ def test_a_checkpoint_of_another_configuration_is_refused():
 
 def test_the_buffers_hold_no_more_bytes_than_configured():
     learner = Learner(SCHEMA, CONFIG)
-    assert learner.buffer_nbytes <= (512 + 500) * SCHEMA.event_nbytes
+    kept_for_the_gate = CONFIG.gate.events
+    assert learner.buffer_nbytes <= (512 + 500 + kept_for_the_gate) * SCHEMA.event_nbytes
 
 
 def test_a_learned_density_beats_the_marginal_map_alone():

@@ -18,6 +18,7 @@ from onlineflows.settings import (
     BufferConfig,
     DriftConfig,
     FlowConfig,
+    GateConfig,
     LearnerConfig,
     PreprocessConfig,
     SnapshotConfig,
@@ -152,3 +153,31 @@ def test_a_summary_is_never_longer_than_the_fullest():
     rows = [[1, 1, -1.0 / 3e300, 2.0 / 3e300]] * 5
     monitor.load({"n_alarms": 5, "n_ignored": 0, "alarms": rows, "recent": []})
     assert len(str(monitor.summary())) <= len(str(monitor.fullest()))
+
+
+def judged(*, passes: bool) -> Learner:
+    """A learner whose newest events are of its density, or all alike."""
+    learner = fitted(dataclasses.replace(CONFIG, gate=GateConfig(events=512)), 600)
+    if not passes:
+        learner.gate.remember(np.full((512, 2), 0.5, dtype=np.float32))
+    return learner
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_manifest_says_whether_the_snapshot_passed_its_gate(passes: bool, tmp_path, caplog):
+    path = publisher(tmp_path).publish(about(), judged(passes=passes), ledger=LEDGER, final=True)
+    gate = read_snapshot(path).manifest.gate
+    assert gate["passed"] is passes
+    assert gate["n"] == 512
+    said = [r.snapshot for r in caplog.records if r.message == "snapshot failed its gate"]
+    assert said == ([] if passes else [path.name])
+
+
+def test_a_snapshot_that_failed_its_gate_is_the_latest_all_the_same(tmp_path):
+    path = publisher(tmp_path).publish(about(), judged(passes=False), ledger=LEDGER, final=True)
+    assert (tmp_path / "latest").resolve() == path
+
+
+def test_too_few_events_for_the_gate_leave_no_verdict(tmp_path):
+    path = publisher(tmp_path).publish(about(), fitted(), ledger=LEDGER, final=True)
+    assert read_snapshot(path).manifest.gate == {}
