@@ -5,10 +5,12 @@ A cell is one stream searched in one place: on all its data ("data"), on what th
 the optimum).
 """
 
+import hashlib
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -120,12 +122,26 @@ class SearchSetting:
     passes: Passes = field(default_factory=Passes)
     left_out: tuple[str, ...] = CEILINGS
 
+    def digest(self) -> str:
+        """Returns eight digits that stand for everything that decides the result of a cell."""
+        document = asdict(self)
+        for name in ("signal_fractions", "seeds", "draws"):
+            del document[name]
+        # Threads change how long it takes, not what comes out.
+        del document["method"]["trees"]["threads"]
+        canonical = json.dumps(document, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
 
 def keys(setting: SearchSetting) -> list[Key]:
-    """Returns the cells of the study, those of a stream one after the other."""
+    """Returns the cells of the study, those of a stream one after the other.
+
+    They name their settings: a record never mixes what was measured with others.
+    """
     places = ["truth", "data", "snapshot", *(f"byte_equal {i}" for i in range(setting.draws))]
+    same = {"dataset": setting.dataset, "settings": setting.digest()}
     return [
-        {"dataset": setting.dataset, "signal_fraction": fraction, "seed": seed, "place": place}
+        {**same, "signal_fraction": fraction, "seed": seed, "place": place}
         for fraction in setting.signal_fractions
         for seed in setting.seeds
         for place in places

@@ -61,7 +61,7 @@ def search_study(
         config_path: which models the snapshot holds, and the settings of validation.
     """
     config = load_config(config_path, QUICK_OVERRIDES if quick else ())
-    setting = _setting(config, dataset, quick)
+    setting = search_setting(config, dataset, quick=quick)
     n_events = 8000 if quick else N_EVENTS if dataset == STANDIN else 0
     opened = (
         functools.partial(open_standin, config.validate, n_events)
@@ -78,7 +78,8 @@ def search_study(
     return DONE
 
 
-def _setting(config: Config, dataset: str, quick: bool) -> SearchSetting:
+def search_setting(config: Config, dataset: str, *, quick: bool) -> SearchSetting:
+    """Returns the sizes of the study."""
     settings = config.validate
     method = MethodConfig.from_settings(settings)
     if dataset != STANDIN:

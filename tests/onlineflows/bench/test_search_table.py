@@ -8,6 +8,7 @@ from onlineflows.bench.search_table import HEADER, search_tables
 def row(on: str, seed: int, sic: float, **more: Any) -> dict[str, Any]:
     return {
         "dataset": "standin",
+        "settings": "one",
         "signal_fraction": 0.003,
         "seed": seed,
         "on": on,
@@ -46,6 +47,11 @@ def test_the_share_that_is_kept_is_of_seeds_that_both_have() -> None:
 
     assert found["kept"] == "75 %"
     assert found["aim"] == "85 %"
+
+
+def test_rows_of_other_settings_than_the_last_are_left_out() -> None:
+    found = line([row("data", 1, 100.0, settings="other"), row("data", 1, 8.0)])
+    assert found["SIC on data"] == "8.00"
 
 
 def test_ceilings_stand_with_the_data() -> None:

@@ -8,6 +8,8 @@ import pytest
 from onlineflows.bench.search import VARIANTS
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.study import read_record
+from onlineflows.cli.bench_search import search_setting
+from onlineflows.cli.config import load_config
 from onlineflows.cli.main import main
 
 CONFIG = Path(__file__).parents[3] / "configs" / "search.toml"
@@ -60,6 +62,15 @@ def test_a_complete_study_measures_nothing_anew(
 
     assert record.read_bytes() == before
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("override", "is_same"), [("flow.hidden=32", False), ("run.name=x", True)])
+def test_a_cell_names_the_settings_that_it_was_measured_with(override: str, is_same: bool) -> None:
+    digests = [
+        search_setting(load_config(CONFIG, overrides), "standin", quick=False).digest()
+        for overrides in ((), (override,))
+    ]
+    assert (digests[0] == digests[1]) is is_same
 
 
 @pytest.mark.slow
