@@ -18,14 +18,8 @@ from onlineflows.errors import ConfigError
 from onlineflows.offline.distributions import TwoSamples
 from onlineflows.offline.inspection import History, inspect_figure
 from onlineflows.offline.style import save_page
-from onlineflows.online.snapshot import (
-    Manifest,
-    ModelEntry,
-    Snapshot,
-    find_snapshot,
-    read_snapshot,
-    snapshot_nbytes,
-)
+from onlineflows.online.manifest import Manifest, ModelEntry
+from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
 
 FIGURE_EVENTS = 500_000
 """Events drawn for a figure; of a reference as many are read at most."""

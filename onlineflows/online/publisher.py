@@ -13,17 +13,12 @@ import onlineflows
 from onlineflows.errors import ConfigError
 from onlineflows.online.gate import FULLEST
 from onlineflows.online.history import WIDEST_COUNT
+from onlineflows.online.learned import LearnedModel
 from onlineflows.online.learner import Learner
+from onlineflows.online.manifest import Manifest, ModelEntry
 from onlineflows.online.model_learner import ModelLearner
 from onlineflows.online.signature import Signer
-from onlineflows.online.snapshot import (
-    LearnedModel,
-    Manifest,
-    ModelEntry,
-    Snapshot,
-    required_nbytes,
-    write_snapshot,
-)
+from onlineflows.online.snapshot import Snapshot, required_nbytes, write_snapshot
 from onlineflows.settings import SnapshotConfig
 
 logger = logging.getLogger(__name__)

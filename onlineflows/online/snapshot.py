@@ -7,155 +7,44 @@ size in bytes depends on the configuration alone. The folder is written under a 
 renamed; the link ``latest`` beside it points to the newest.
 """
 
-import json
-import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import safetensors.numpy
 import torch
-from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from safetensors import SafetensorError
 
 from onlineflows.density import Density
 from onlineflows.errors import ConfigError, SnapshotError
 from onlineflows.flows import flow_over
-from onlineflows.flows.spec import FlowSpec, build_spec
 from onlineflows.mixture import Mixture
 from onlineflows.online.durable import point_to, sha256, write_folder
-from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed, unsealed
+from onlineflows.online.learned import (
+    MODEL_FILE,
+    LearnedModel,
+    decode_models,
+    encode_models,
+)
+from onlineflows.online.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    ModelEntry,
+    decode_manifest,
+    manifest_document,
+    spec_of,
+)
+from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer
 from onlineflows.preprocess import Preprocessing
-from onlineflows.region import Region
-from onlineflows.settings import FlowConfig
-from streams import EventSchema, SchemaError
+from streams import EventSchema
 from streams.errors import nearest
 
-FORMAT = 2
-MODEL_FILE = "model.safetensors"
-MANIFEST_FILE = "manifest.json"
 LATEST = "latest"
 
+
 MAX_MODEL_NBYTES = 4 << 30
+
 """No model that is read may be larger."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
-    """What a manifest says of one model.
-
-    Args:
-        name: the model's name.
-        inside, outside: the region of the resonant feature that it learned (`Region`); null stands
-            for an end that is infinite.
-        replicas: θ beside the central one.
-        bootstrap: whether they weighed events by Poisson(1) numbers.
-        flow: the flow's configuration.
-        knots: knots of each feature's marginal map.
-        is_fitted: whether the marginal map was fitted; until then there is no density.
-        n_taken: events of the region.
-        n_trained: of these, trained on at least once.
-        n_uses: events in all mini-batches, repeats included.
-        n_steps: gradient steps.
-        layout: the layout table of one θ: name, shape, offset.
-    """
-
-    name: str
-    inside: tuple[float | None, float | None] | None
-    outside: tuple[float | None, float | None] | None
-    replicas: int
-    bootstrap: bool
-    flow: FlowConfig
-    knots: int
-    is_fitted: bool
-    n_taken: int
-    n_trained: int
-    n_uses: int
-    n_steps: int
-    layout: tuple[tuple[str, tuple[int, ...], int], ...] = ()
-
-    @property
-    def region(self) -> Region:
-        """The region that the model learned."""
-        return Region(*(_interval(pair) for pair in (self.inside, self.outside)))
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What a snapshot says of itself.
-
-    Args:
-        run_name: name of the run.
-        run: number of the producer's run.
-        created_utc: when it was written, ISO 8601.
-        code_version: version of this package.
-        schema: the events' schema as `EventSchema.to_dict` gives it.
-        models: what it says of each model, in the order of the configuration.
-        n_seen: events received, skipped ones included.
-        n_trained: events trained on at least once.
-        n_uses: events in all mini-batches of all models, repeats included.
-        n_steps: gradient steps of all models.
-        train_seconds: time spent learning.
-        final: whether the run had ended.
-        tainted: reasons why the models are not what the configuration asked for; empty if they
-            are.
-        ledger: the consumer's counts.
-        history: NLL of new events against events seen (`NllHistory.to_dict`).
-        drift: the drift monitor's counts and newest alarms.
-        gate: what the gate says of the first model (`gate.Verdict`); empty where there is none.
-        stream: what the producer said at the begin of the run: mode, seed, configuration, and
-            its source files with their hashes.
-        config: the run's configuration, without folders.
-        sha256: hash of each other file of the snapshot.
-        format: version of the snapshot's format.
-    """
-
-    run_name: str
-    run: int
-    created_utc: str
-    code_version: str
-    schema: dict[str, Any]
-    models: tuple[ModelEntry, ...]
-    n_seen: int
-    n_trained: int
-    n_uses: int
-    n_steps: int
-    train_seconds: float
-    final: bool
-    tainted: tuple[str, ...]
-    ledger: dict[str, Any]
-    history: dict[str, Any]
-    drift: dict[str, Any]
-    stream: dict[str, Any]
-    config: dict[str, Any]
-    gate: dict[str, Any] = field(default_factory=dict)
-    sha256: dict[str, str] = field(default_factory=dict)
-    format: int = FORMAT
-
-
-# The one-element tuple lets a configuration of pydantic's own reach the dataclasses inside.
-_manifests: TypeAdapter[tuple[Manifest]] = TypeAdapter(
-    tuple[Manifest], config=ConfigDict(extra="forbid", strict=True)
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LearnedModel:
-    """What a snapshot holds of one model.
-
-    Args:
-        thetas: the averaged parameters, the central ones first, shape (1 + R, n_parameters),
-            float32.
-        preprocessing: the arrays of `Preprocessing.to_arrays`, float64; zeros until it is fitted.
-    """
-
-    thetas: NDArray[np.float32]
-    preprocessing: Mapping[str, NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,7 +120,7 @@ class Snapshot:
                 "preprocess.fit_events"
             )
         schema, learned = self.schema_of(entry.name), self.models[entry.name]
-        flow = flow_over(_spec_of(entry, schema), torch.from_numpy(learned.thetas[replica].copy()))
+        flow = flow_over(spec_of(entry, schema), torch.from_numpy(learned.thetas[replica].copy()))
         return Density(schema, Preprocessing.from_arrays(schema, learned.preprocessing), flow)
 
     def replicas(self, model: str | None = None) -> tuple[Density, ...]:
@@ -268,8 +157,8 @@ def write_snapshot(
         SnapshotError: the manifest doesn't fit, or the disk refused; older snapshots and `latest`
             are as they were.
     """
-    model = _encode_model(snapshot)
-    document = _manifest_document(snapshot.manifest, {MODEL_FILE: sha256(model)})
+    model = encode_models(snapshot.models)
+    document = manifest_document(snapshot.manifest, {MODEL_FILE: sha256(model)})
     contents = {MODEL_FILE: model, MANIFEST_FILE: sealed(document, manifest_nbytes)}
     if signer is not None:
         contents[SIGNATURE_FILE] = signer.sign(contents)
@@ -297,7 +186,7 @@ def snapshot_nbytes(path: Path) -> int:
 
 def required_nbytes(manifest: Manifest) -> int:
     """Returns the smallest `manifest_nbytes` that a manifest fits into."""
-    return len(sealed(_manifest_document(manifest, {MODEL_FILE: sha256(b"")})))
+    return len(sealed(manifest_document(manifest, {MODEL_FILE: sha256(b"")})))
 
 
 def find_snapshot(path: Path) -> Path:
@@ -336,27 +225,18 @@ def read_snapshot(path: Path) -> Snapshot:
         model = _read(path / MODEL_FILE, MAX_MODEL_NBYTES)
     except OSError as error:
         raise SnapshotError(f"{path}: expected a readable snapshot; got {error}") from error
-    manifest = _decode_manifest(path, manifest_bytes)
+    manifest = decode_manifest(path, manifest_bytes)
     if sha256(model) != manifest.sha256.get(MODEL_FILE):
         raise SnapshotError(
             f"{path / MODEL_FILE}: expected SHA-256 {manifest.sha256.get(MODEL_FILE)}; got "
             f"{sha256(model)}: the file is damaged or not this snapshot's"
         )
-    return _decode_model(path, manifest, model)
+    return Snapshot(manifest, decode_models(path, manifest, model))
 
 
 def _numbered(folder: Path) -> list[Path]:
     numbered = (p for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
     return sorted(numbered, key=lambda p: int(p.name))
-
-
-def _encode_model(snapshot: Snapshot) -> bytes:
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, model in snapshot.models.items():
-        arrays[f"{name}.theta"] = model.thetas
-        arrays |= {f"{name}.map.{key}": array for key, array in model.preprocessing.items()}
-    content: bytes = safetensors.numpy.save(arrays)
-    return content
 
 
 def _read(path: Path, limit: int) -> bytes:
@@ -368,124 +248,3 @@ def _read(path: Path, limit: int) -> bytes:
             f"{path}: expected a file of 1 to {limit} bytes; got {path.stat().st_size}"
         )
     return content
-
-
-def _manifest_document(manifest: Manifest, hashes: dict[str, str]) -> dict[str, Any]:
-    """Returns the manifest as plain JSON types with layouts and hashes filled in."""
-    document = asdict(manifest)
-    schema = EventSchema.from_dict(manifest.schema)
-    for entry, written in zip(manifest.models, document["models"], strict=True):
-        written["layout"] = _layout(_spec_of(entry, schema))
-    document["sha256"] = hashes
-    return document
-
-
-def _decode_manifest(path: Path, content: bytes) -> Manifest:
-    path = path / MANIFEST_FILE
-    try:
-        document = unsealed(content)
-    except SnapshotError as error:
-        raise SnapshotError(f"{path}: {error}") from error
-    if document.get("format") != FORMAT:
-        raise SnapshotError(
-            f"{path}: expected snapshot format {FORMAT}; got {document.get('format')!r}"
-        )
-    try:
-        # By way of JSON, in which a strict reading still takes lists for tuples.
-        return _manifests.validate_json(json.dumps([document]))[0]
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"][1:])) or "the whole"
-        raise SnapshotError(
-            f"{path}: expected a manifest; got {first['msg']!r} for {where}"
-        ) from error
-
-
-def _decode_model(path: Path, manifest: Manifest, content: bytes) -> Snapshot:
-    try:
-        arrays = safetensors.numpy.load(content)
-        schema = EventSchema.from_dict(manifest.schema)
-    except (SafetensorError, SchemaError) as error:
-        raise SnapshotError(f"{path / MODEL_FILE}: expected a model; got {error!r}") from error
-    names = [entry.name for entry in manifest.models]
-    if not names or len({*names}) < len(names):
-        raise SnapshotError(f"{path / MANIFEST_FILE}: expected distinct models; got {names}")
-    for entry in manifest.models:
-        _require_possible(path, entry, schema, len(content))
-    models = {e.name: _take_model(path, e, schema, arrays) for e in manifest.models}
-    if arrays:
-        raise SnapshotError(
-            f"{path / MODEL_FILE}: expected the arrays of models {names}; got also {[*arrays]}"
-        )
-    return Snapshot(manifest, models)
-
-
-def _require_possible(path: Path, entry: ModelEntry, schema: EventSchema, nbytes: int) -> None:
-    """Raises SnapshotError before a specification is built that no file of this size can fill."""
-    flow = entry.flow
-    n_units = 2 * flow.blocks * flow.hidden
-    if max(4 * n_units, flow.bins, flow.hidden * schema.n_features) > 4 * nbytes:
-        raise SnapshotError(
-            f"{path}: model {entry.name!r}: expected a flow whose θ fits into {nbytes} bytes; got "
-            f"{flow}"
-        )
-
-
-def _take_model(
-    path: Path, entry: ModelEntry, schema: EventSchema, arrays: dict[str, NDArray[Any]]
-) -> LearnedModel:
-    """Takes one model out of the arrays of a file, checked."""
-    where = f"{path}: model {entry.name!r}"
-    try:
-        spec = _spec_of(entry, schema)
-        own_schema = entry.region.schema_of(schema, model=entry.name)
-    except ConfigError as error:
-        raise SnapshotError(f"{where}: expected a model; got {error}") from error
-    if entry.layout != _layout(spec):
-        raise SnapshotError(
-            f"{where}: expected θ in the layout of its flow; got another layout: the snapshot is "
-            "of another version"
-        )
-    thetas = _take(where, arrays, entry.name, "theta", (1 + entry.replicas, spec.n_parameters))
-    shape = schema.n_features, entry.knots
-    names = ("v", "z", "slope")
-    fitted = {name: _take(where, arrays, entry.name, f"map.{name}", shape) for name in names}
-    if entry.is_fitted:
-        try:
-            Preprocessing.from_arrays(own_schema, fitted)
-        except SnapshotError as error:
-            raise SnapshotError(f"{where}: {error}") from error
-    return LearnedModel(thetas, fitted)
-
-
-def _take(
-    where: str, arrays: dict[str, NDArray[Any]], model: str, name: str, shape: tuple[int, ...]
-) -> NDArray[Any]:
-    """Takes an array out of those of a file; it must have the shape and hold finite numbers."""
-    dtype = np.float32 if name == "theta" else np.float64
-    array = arrays.pop(f"{model}.{name}", None)
-    found = "none" if array is None else f"{array.dtype} of shape {array.shape}"
-    if array is None or array.shape != shape or array.dtype != dtype:
-        raise SnapshotError(
-            f"{where}: expected {name!r} as {np.dtype(dtype)} of shape {shape}; got {found}"
-        )
-    if not np.isfinite(array).all():
-        raise SnapshotError(f"{where}: expected finite numbers in {name!r}; got others")
-    return array
-
-
-def _spec_of(entry: ModelEntry, schema: EventSchema) -> FlowSpec:
-    return build_spec(entry.flow, schema.n_features)
-
-
-def _layout(spec: FlowSpec) -> tuple[tuple[str, tuple[int, ...], int], ...]:
-    """The layout table of θ as a manifest has it."""
-    return tuple((e.name, e.shape, e.offset) for e in spec.layout())
-
-
-def _interval(pair: tuple[float | None, float | None] | None) -> tuple[float, float] | None:
-    """An interval of a manifest, where JSON has no infinite numbers."""
-    if pair is None:
-        return None
-    low, high = pair
-    return (-math.inf if low is None else low, math.inf if high is None else high)

@@ -32,18 +32,11 @@ import safetensors.numpy
 from onlineflows.errors import SnapshotError
 from onlineflows.flows.spec import build_spec
 from onlineflows.online.durable import sha256
+from onlineflows.online.learned import MODEL_FILE, LearnedModel
+from onlineflows.online.manifest import MANIFEST_FILE, Manifest, ModelEntry
 from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer, signing_pair, verify
-from onlineflows.online.snapshot import (
-    MANIFEST_FILE,
-    MODEL_FILE,
-    LearnedModel,
-    Manifest,
-    ModelEntry,
-    Snapshot,
-    read_snapshot,
-    write_snapshot,
-)
+from onlineflows.online.snapshot import Snapshot, read_snapshot, write_snapshot
 from onlineflows.preprocess import Preprocessing
 from onlineflows.settings import FlowConfig
 from streams import EventSchema, Feature

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from onlineflows.online.snapshot import MODEL_FILE
+from onlineflows.online.learned import MODEL_FILE
 from replay.settings import StandinConfig
 from replay.sinks import open_sink
 from replay.sources.standin import StandinSource

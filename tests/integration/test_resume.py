@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from onlineflows.online.snapshot import MODEL_FILE, read_snapshot
+from onlineflows.online.learned import MODEL_FILE
+from onlineflows.online.snapshot import read_snapshot
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import onlineflows.cli.inspect
+from onlineflows.online.learned import MODEL_FILE
+from onlineflows.online.manifest import MANIFEST_FILE
 from onlineflows.online.seal import sealed, unsealed
-from onlineflows.online.snapshot import MANIFEST_FILE, MODEL_FILE, snapshot_nbytes
+from onlineflows.online.snapshot import snapshot_nbytes
 from replay.sinks import open_sink
 from streams import LHCO, EventSchema, Feature
 

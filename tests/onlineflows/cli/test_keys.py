@@ -7,9 +7,9 @@ import pytest
 
 from onlineflows.cli.config import load_config, public_config
 from onlineflows.errors import ConfigError
+from onlineflows.online.manifest import MANIFEST_FILE
 from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer
-from onlineflows.online.snapshot import MANIFEST_FILE
 from streams.keyfiles import read_allowed, read_public, read_secret
 from streams.security import curve_public
 

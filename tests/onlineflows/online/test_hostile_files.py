@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from onlineflows.errors import CheckpointError, SnapshotError
 from onlineflows.online.checkpoint import read_checkpoint
 from onlineflows.online.durable import sha256
+from onlineflows.online.learned import MODEL_FILE
+from onlineflows.online.manifest import MANIFEST_FILE
 from onlineflows.online.seal import sealed
-from onlineflows.online.snapshot import MANIFEST_FILE, MODEL_FILE, read_snapshot
+from onlineflows.online.snapshot import read_snapshot
 
 DOCUMENT = json.dumps({"format": 1, "position": {"next_event": 3}})
 VALID = safetensors.numpy.save(

@@ -12,8 +12,9 @@ from onlineflows.errors import ConfigError
 from onlineflows.model_settings import ModelConfig, PreprocessOverrides
 from onlineflows.online.drift import DriftMonitor
 from onlineflows.online.learner import Learner
+from onlineflows.online.manifest import MANIFEST_FILE
 from onlineflows.online.publisher import About, Publisher, shortened
-from onlineflows.online.snapshot import MANIFEST_FILE, read_snapshot
+from onlineflows.online.snapshot import read_snapshot
 from onlineflows.settings import (
     BufferConfig,
     DriftConfig,

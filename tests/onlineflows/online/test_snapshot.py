@@ -12,14 +12,11 @@ from onlineflows.errors import ConfigError, SnapshotError
 from onlineflows.flows import flow_over
 from onlineflows.flows.spec import build_spec
 from onlineflows.online import durable
+from onlineflows.online.learned import MODEL_FILE, LearnedModel
+from onlineflows.online.manifest import MANIFEST_FILE, Manifest, ModelEntry
 from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.snapshot import (
     LATEST,
-    MANIFEST_FILE,
-    MODEL_FILE,
-    LearnedModel,
-    Manifest,
-    ModelEntry,
     Snapshot,
     find_snapshot,
     read_snapshot,
