@@ -76,7 +76,9 @@ class _Stretch:
 
     def part(self, first: int, end: int) -> "_Stretch":
         """Returns the events [first, end), as views."""
-        low, high = np.searchsorted(self.good, (first, end))
+        low, high = first - self.first_event, end - self.first_event
+        if len(self.good) < len(self.status):
+            low, high = self.good.searchsorted((first, end))
         return _Stretch(
             first,
             self.status[first - self.first_event : end - self.first_event],
@@ -243,7 +245,9 @@ class Batcher:
         )
         if self._block_events:
             reach = min(reach, (first // self._block_events + 1) * self._block_events)
-        return min([reach, *(stop for stop in self._stops if stop > first)])
+        if self._stops:
+            reach = min([reach, *(stop for stop in self._stops if stop > first)])
+        return reach
 
     def _cut(self, events: _Stretch) -> Piece:
         first, end = events.first_event, events.end_event

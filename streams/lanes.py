@@ -247,7 +247,10 @@ class Lanes:
     @property
     def rewind(self) -> Position | None:
         """Where the stream must be moved to, because a lane asks for it; None for nowhere."""
-        if all(lane.end.rewind is None for lane in self._lanes):
+        for lane in self._lanes:
+            if lane.end.rewind is not None:
+                break
+        else:
             return None
         positions = [lane.target for lane in self._lanes]
         return min(positions, key=lambda p: (p.next_event, p.closed_event))

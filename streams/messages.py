@@ -146,7 +146,10 @@ class Counts(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
             >>> Counts(generated=5, sent=3, bad=2).cover(10, 15)
             True
         """
-        return self.generated == end_event - first_event and self.discrepancy == 0
+        # Written out: this is asked several times for each batch.
+        n = self.sent + self.elsewhere + self.not_selected + self.prescaled
+        n += self.busy + self.bad + self.operator
+        return self.generated == end_event - first_event == n
 
 
 class Stand(Struct, frozen=True, forbid_unknown_fields=True):
