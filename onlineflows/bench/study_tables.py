@@ -1,9 +1,9 @@
-"""Tables of the studies of compression, amplification, absorption and coverage."""
+"""Tables of the studies of compression, amplification, likeness, absorption and coverage."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from onlineflows.bench import absorption, amplification, compression, coverage
+from onlineflows.bench import absorption, amplification, compression, coverage, likeness
 from onlineflows.bench.table import Cells, Table, number
 
 Row = Mapping[str, Any]
@@ -108,6 +108,29 @@ def coverage_tables(rows: Sequence[Row]) -> list[Table]:
     return [Table("Coverage of the replica band", header, tuple(lines))]
 
 
+def likeness_tables(rows: Sequence[Row]) -> list[Table]:
+    """Returns the two-sample tests against the events seen."""
+    lines = [
+        (
+            "true events" if row["n_seen"] == likeness.TRUTH else f"{row['n_seen']:,}",
+            _plus_minus(row["classifier_auc"], 4),
+            _plus_minus(row["classifier_auc_null"], 4),
+            _plus_minus(row["sliced_wasserstein"], 5),
+            _plus_minus(row["sliced_wasserstein_null"], 5),
+            _plus_minus([1e3 * v for v in row["fpd"]], 3),
+            _plus_minus([1e3 * v for v in row["kpd"]], 3),
+            _plus_minus(row["ks"], 4),
+            _plus_minus(row["correlation"], 4),
+        )
+        for row in likeness.summarise(rows)
+    ]
+    header = (
+        *("events seen", "AUC", "its null", "sliced Wasserstein", "its null"),
+        *("1000 FPD", "1000 KPD", "largest KS distance", "largest Δ correlation"),
+    )
+    return [Table("Samples against events that were not trained on", header, tuple(lines))]
+
+
 def _equivalent(found: Mapping[str, Any]) -> Cells:
     bound = BOUNDS[found["bound"]]
     band = "" if bound else f" ({found['low']:.3g} to {found['high']:.3g})"
@@ -126,6 +149,10 @@ def _worth(row: Row) -> str:
 
 def _spread(draws: Mapping[str, float], digits: int) -> str:
     return f"{draws['median']:.{digits}f} ± {draws['std']:.{digits}f}"
+
+
+def _plus_minus(value: Sequence[float], digits: int) -> str:
+    return f"{value[0]:.{digits}f} ± {value[1]:.{digits}f}"
 
 
 def _percent(share: float, digits: int = 1) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as PrintedTable
 
-from onlineflows.bench import absorption, amplification, compression, coverage
+from onlineflows.bench import absorption, amplification, compression, coverage, likeness
 from onlineflows.bench.labelled import LabelledTruth
 from onlineflows.bench.learning import Events, Truth
 from onlineflows.bench.machine import describe
@@ -22,6 +22,7 @@ from onlineflows.bench.study_tables import (
     amplification_tables,
     compression_tables,
     coverage_tables,
+    likeness_tables,
 )
 from onlineflows.bench.table import Table
 from onlineflows.cli.exits import DONE
@@ -135,6 +136,12 @@ def _absorption(quick: bool) -> Study:
     return Study(absorption.keys(setting), measure, absorption_tables)
 
 
+def _likeness(quick: bool) -> Study:
+    setting = likeness.QUICK if quick else likeness.Setting()
+    measure = partial(likeness.measure, labelled_standin, setting)
+    return Study(likeness.keys(setting), measure, likeness_tables)
+
+
 def _coverage(quick: bool) -> Study:
     setting = coverage.QUICK if quick else coverage.Setting()
     measure = partial(coverage.measure, standin, setting)
@@ -144,6 +151,7 @@ def _coverage(quick: bool) -> Study:
 STUDIES: Mapping[str, Callable[[bool], Study]] = {
     "compression": _compression,
     "amplification": _amplification,
+    "likeness": _likeness,
     "absorption": _absorption,
     "coverage": _coverage,
 }

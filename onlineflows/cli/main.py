@@ -51,11 +51,18 @@ class Bench(enum.StrEnum):
     SEARCH = "search"
     COMPRESSION = "compression"
     AMPLIFICATION = "amplification"
+    LIKENESS = "likeness"
     ABSORPTION = "absorption"
     COVERAGE = "coverage"
 
 
-STUDIES = {Bench.COMPRESSION, Bench.AMPLIFICATION, Bench.ABSORPTION, Bench.COVERAGE}
+STUDIES = {
+    Bench.COMPRESSION,
+    Bench.AMPLIFICATION,
+    Bench.LIKENESS,
+    Bench.ABSORPTION,
+    Bench.COVERAGE,
+}
 """What trains many models on the stand-in, and is resumable."""
 
 ConfigPath = Annotated[
