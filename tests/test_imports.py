@@ -80,7 +80,7 @@ PRODUCER = {"onlineflows.cli.main", "onlineflows.cli.replay"}
 """What the producer's process loads of the command line."""
 
 NO_READER = {"awkward", "fastjet", "h5py", "hdf5plugin", "pyarrow", "tables", "uproot"}
-ONLINE_ONLY = {f"onlineflows.online.{name}" for name in ("trainer", "consumer", "buffer")}
+ONLINE_ONLY = {f"onlineflows.online.{name}" for name in ("trainer", "consumer", "daemon", "buffer")}
 
 
 def sources() -> list[str]:

@@ -24,7 +24,8 @@ from onlineflows.cli.replay import produce
 from onlineflows.cli.signals import StopFlag
 from onlineflows.engine import info
 from onlineflows.errors import OnlineFlowsError
-from onlineflows.online.consumer import ConsumerConfig, Progress, run_consumer
+from onlineflows.online.consumer import ConsumerConfig, Progress
+from onlineflows.online.daemon import run_consumer
 from onlineflows.online.learner import Learner
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.settings import CheckpointConfig, SnapshotConfig

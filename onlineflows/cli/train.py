@@ -18,7 +18,8 @@ from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
 from onlineflows.cli.vitals import Vitals
 from onlineflows.config import to_dict
-from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, Progress, run_consumer
+from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, Progress
+from onlineflows.online.daemon import run_consumer
 from onlineflows.online.rundir import RunDirectory, Start
 from onlineflows.online.snapshot import snapshot_nbytes
 from streams.errors import LedgerError

@@ -1,16 +1,14 @@
-"""The consumer daemon: receives, learns, publishes snapshots, keeps the accounts."""
+"""The consumer: turns what the wire hands over into a model, snapshots and accounts."""
 
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from onlineflows.errors import CheckpointError, DivergedError, SnapshotError
-from onlineflows.online.checkpoint import delete_checkpoints
+from onlineflows.errors import CheckpointError, SnapshotError
 from onlineflows.online.learner import Learner
 from onlineflows.online.publisher import About
 from onlineflows.online.records import Records, describe
@@ -31,9 +29,6 @@ from streams.settings import WireConfig
 from streams.transport import Receiver
 
 logger = logging.getLogger(__name__)
-
-POLL_S = 0.1
-"""Longest wait for a message before stop requests and heartbeats are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,65 +87,6 @@ class ConsumerReport:
     snapshot: Path | None
     problems: tuple[str, ...]
     is_complete: bool
-
-
-def run_consumer(
-    config: ConsumerConfig,
-    directory: RunDirectory,
-    *,
-    resume: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-    watch: Callable[[Progress], None] = lambda _: None,
-    clock: Callable[[], float] = time.monotonic,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> ConsumerReport:
-    """Learns from one producer until its run ends or a stop is requested.
-
-    Everything is durable before it is acknowledged: the checkpoint before its position, and the
-    last snapshot and the ledger before the end of the run. A stop leaves a checkpoint and a
-    snapshot; the run can be resumed.
-
-    Args:
-        config: what to learn and how.
-        directory: where to leave it; prepared.
-        resume: whether to go on from the newest checkpoint.
-        stop: whether to stop; asked between batches.
-        watch: told where the consumer stands after each message, and ten times a second while
-            there is none: whoever isn't told any more watches a loop that hangs.
-        clock: seconds that never go back.
-        now: the time of day, in UTC.
-
-    Raises:
-        CheckpointError: there is nothing to resume from, or it is of another configuration.
-        SchemaError, RefusedError, TransportError, ProtocolError: see `streams.transport`.
-        DivergedError: the loss or its gradient isn't finite; the accounts are written, the last
-            snapshot and checkpoint are as they were.
-        ConfigError: what the stream holds doesn't fit what is to be learned, or no manifest.
-        SnapshotError: the disk refused what a run must end with; the last snapshot and checkpoint
-            are as they were, and nothing was acknowledged.
-    """
-    consumer = Consumer(config, directory, clock=clock, now=now)
-    if resume:
-        consumer.restore()
-    with Receiver(
-        config.wire, name=config.name, resume=consumer.position, expect=consumer.schema
-    ) as receiver:
-        while not consumer.has_ended and not stop():
-            watch(consumer.progress)
-            for incoming in receiver.poll(POLL_S):
-                try:
-                    consumer.handle(incoming, receiver)
-                except DivergedError:
-                    consumer.abandon()
-                    raise
-                watch(consumer.progress)
-        if not consumer.has_ended:
-            consumer.interrupt(receiver)
-    if consumer.has_ended and not consumer.can_resume:
-        # A run that has ended well keeps no events on disk; not before the producer has been told,
-        # because a kill in between would leave nothing to resume from.
-        delete_checkpoints(directory.checkpoints)
-    return consumer.report()
 
 
 class Consumer:
