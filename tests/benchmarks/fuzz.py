@@ -9,6 +9,7 @@ is 1 after anything but the errors that a caller is told to expect, or a growth 
 """
 
 import argparse
+import contextlib
 import copy
 import gc
 import json
@@ -443,9 +444,10 @@ def fuzz_socket(n: int, seed: int) -> dict[str, Any]:
     peer = context.socket(zmq.DEALER)
     peer.connect(sender.address)
     producer = context.socket(zmq.ROUTER)
+    producer.setsockopt(zmq.ROUTER_MANDATORY, 1)
     producer.bind("tcp://127.0.0.1:*")
     receiver = _receiver(producer)
-    _greet(receiver, producer)
+    consumer = _greet(receiver, producer)
     refused: Counter[str] = Counter()
     for number in range(n):
         tally.watch(number)
@@ -460,8 +462,13 @@ def fuzz_socket(n: int, seed: int) -> dict[str, Any]:
                     peer.send_multipart(frames)
                 sender.poll(0.0)
             else:
-                producer.send_multipart([b"fuzz", *frames])
+                producer.send_multipart([consumer, *frames])
                 receiver.poll(0.0)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            tally.refused["not connected"] += 1
+            consumer = _greet(receiver, producer)
         except EXPECTED as error:
             tally.refused[type(error).__name__] += 1
             if number % 2 == 0:
@@ -475,7 +482,7 @@ def fuzz_socket(n: int, seed: int) -> dict[str, Any]:
                 refused += Counter(receiver.refusals)
                 receiver.close()
                 receiver = _receiver(producer)
-                _greet(receiver, producer)
+                consumer = _greet(receiver, producer)
         except Exception as error:  # noqa: BLE001 - this is what is looked for
             tally.crash(error, frames)
     for _ in range(50):
@@ -496,14 +503,20 @@ def _receiver(producer: "zmq.Socket[bytes]") -> Receiver:
     return Receiver(WireConfig(address=address, connect_timeout_s=1e9), name="fuzz")
 
 
-def _greet(receiver: Receiver, producer: "zmq.Socket[bytes]") -> None:
-    """Lets a consumer begin a run, so that what follows reaches its deeper states."""
+def _greet(receiver: Receiver, producer: "zmq.Socket[bytes]") -> bytes:
+    """Lets a consumer begin a run, so that what follows reaches its deeper states.
+
+    Returns:
+        The consumer's identity on the producer's socket.
+    """
     for _ in range(200):
         receiver.poll(0.01)
         while producer.poll(0):
-            producer.recv_multipart()
-            producer.send_multipart([b"fuzz", *encode_begin(BEGIN)])
-            return
+            consumer = producer.recv_multipart()[0]
+            with contextlib.suppress(zmq.ZMQError):  # the good-bye of one that was closed
+                producer.send_multipart([consumer, *encode_begin(BEGIN)])
+                return consumer
+    raise SystemExit("expected a consumer that says HELLO; none did")
 
 
 def _junk(address: str, rng: random.Random) -> None:

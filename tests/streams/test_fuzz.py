@@ -39,3 +39,4 @@ def test_no_frame_makes_a_socket_crash(program: ModuleType) -> None:
     result = program.fuzz_socket(600, seed=3)
     assert result["crashes"] == {}
     assert result["refused"]["header"] > 100
+    assert result["refused"]["hash"] > 3, "the consumer's end was not reached"
