@@ -3,26 +3,25 @@
 One thread, one loop. Never imports torch.
 """
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from replay.bad_events import BadEvents, Located, Quarantine
 from replay.batching import Batcher, Piece
+from replay.epoch import epoch_of
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
+from replay.report import ProducerReport, Progress
 from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from replay.stalls import StallWatch
 from streams.errors import InputError
 from streams.lanes import block_events
 from streams.ledger import ProducerLedger
-from streams.messages import Condition, Counts
-from streams.protocol import RunBegan, counts_to_dict
+from streams.messages import Condition
+from streams.protocol import RunBegan
 from streams.settings import WireConfig
 from streams.source import Source
 from streams.transport import Sender
@@ -55,113 +54,6 @@ class NeverStop:
 
     requested = False
     aborted = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where the producer stands, for whoever watches.
-
-    Args:
-        next_event: events that have passed.
-        n_events: events that there are; None for an endless stream.
-        counts: what became of those that have passed.
-        n_trained: events that the consumer says it has trained on.
-        elapsed_s: time since the first consumer came.
-        is_connected: whether there is one.
-        is_stalled: whether it makes no progress, though there is something to do.
-        n_stalls: how often that was so.
-    """
-
-    next_event: int
-    n_events: int | None
-    counts: Counts
-    n_trained: int
-    elapsed_s: float
-    is_connected: bool = True
-    is_stalled: bool = False
-    n_stalls: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class ProducerReport:
-    """How a run of the producer went.
-
-    Args:
-        ledger: what became of every event.
-        lanes: the same from each lane's point of view.
-        problems: where the ledgers do not balance, in words.
-        bad: how many events could not be used, by reason.
-        condition: how the run ended.
-        text: why, where it did not end as planned.
-        error: what the source failed with, where the run was ABORTED.
-        epoch: the run's epoch.
-        is_acknowledged: whether the consumer holds everything durably.
-        elapsed_s: time from the first consumer's coming to the end of the run.
-        live_s, dead_s: its parts; in lossless mode all of it is live.
-        n_rewinds: how often a consumer asked the stream to go back.
-        n_stalls, stalled_s: how often and how long the learner made no progress, though it could.
-    """
-
-    ledger: ProducerLedger
-    lanes: tuple[ProducerLedger, ...]
-    problems: tuple[str, ...]
-    bad: Mapping[str, int]
-    condition: Condition
-    text: str
-    error: InputError | None
-    epoch: str
-    is_acknowledged: bool
-    elapsed_s: float
-    live_s: float
-    dead_s: float
-    n_rewinds: int
-    n_stalls: int = 0
-    stalled_s: float = 0.0
-
-    def document(self) -> dict[str, Any]:
-        """Returns the report as plain JSON types."""
-        return {
-            "epoch": self.epoch,
-            **self.ledger.document(self.condition),
-            "bad_by_reason": dict(self.bad),
-            "text": self.text,
-            "is_acknowledged": self.is_acknowledged,
-            "elapsed_s": self.elapsed_s,
-            "live_s": self.live_s,
-            "dead_s": self.dead_s,
-            "n_rewinds": self.n_rewinds,
-            "n_stalls": self.n_stalls,
-            "stalled_s": self.stalled_s,
-            "problems": list(self.problems),
-            "lanes": [
-                {**counts_to_dict(lane.totals), "n_batches": lane.n_batches} for lane in self.lanes
-            ],
-        }
-
-
-def epoch_of(source: Source, *, seed: int, replay: ReplayConfig, config: Mapping[str, Any]) -> str:
-    """Returns the epoch of a run: a function of its files, seed and configuration alone.
-
-    A producer that is started again with the same ones continues the same epoch.
-
-    Args:
-        source: its schema, files and number of events.
-        seed: the seed of the replay.
-        replay: run number and lumisections.
-        config: the configuration that decides which events come, plain JSON types. Leave out what
-            may differ between attempts, such as the address.
-    """
-    document = {
-        "schema": source.schema.fingerprint(),
-        "files": [[f.name, f.nbytes, f.sha256] for f in source.files],
-        "n_events": source.n_events,
-        "seed": seed,
-        "run": replay.run,
-        "lumisection_events": replay.lumisection_events,
-        "config": config,
-    }
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def run_producer(
@@ -527,16 +419,13 @@ class _Loop:
         stall = self._stalls.update(now, (n_trained, ledger.n_batches), is_owed=is_owed)
         if stall is None:
             return
-        since_utc = datetime.fromtimestamp(time.time() - stall.lasted_s, UTC)
         log.warning(
-            "the learner made no progress for %.1f s, since %s; it %s. %d events sent, %d trained; "
-            "%s",
-            stall.lasted_s,
-            since_utc.isoformat(timespec="seconds"),
-            "goes on" if stall.is_over else "takes no more",
-            ledger.totals.sent,
-            n_trained,
-            "its heartbeats come" if self._sender.is_alive else "it gives no sign of life or left",
+            stall.text(
+                n_sent=ledger.totals.sent,
+                n_trained=n_trained,
+                is_alive=self._sender.is_alive,
+                now=datetime.now(UTC),
+            )
         )
 
     def _report(self, condition: Condition) -> ProducerReport:

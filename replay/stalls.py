@@ -1,6 +1,7 @@
 """Notices a learner that takes nothing and finishes nothing, though there is something to do."""
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,23 @@ class Stall:
     began_s: float
     lasted_s: float
     is_over: bool
+
+    def text(self, *, n_sent: int, n_trained: int, is_alive: bool, now: datetime) -> str:
+        """Returns what to log.
+
+        Args:
+            n_sent: events sent so far.
+            n_trained: events that the learner says it has trained on.
+            is_alive: whether its heartbeats come.
+            now: the time of day.
+        """
+        since = (now - timedelta(seconds=self.lasted_s)).isoformat(timespec="seconds")
+        what = "goes on" if self.is_over else "takes no more"
+        life = "its heartbeats come" if is_alive else "it gives no sign of life or left"
+        return (
+            f"the learner made no progress for {self.lasted_s:.1f} s, since {since}; it {what}. "
+            f"{n_sent} events sent, {n_trained} trained; {life}"
+        )
 
 
 class StallWatch:

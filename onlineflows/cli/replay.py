@@ -17,7 +17,8 @@ from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
-from replay.producer import ProducerReport, Progress, run_producer
+from replay.producer import run_producer
+from replay.report import ProducerReport, Progress
 from replay.settings import StandinConfig
 from replay.sources import open_source
 from streams.errors import StreamError

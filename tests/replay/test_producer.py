@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from replay import producer
-from replay.producer import ProducerReport, Progress, epoch_of, run_producer
+from replay.epoch import epoch_of
+from replay.producer import run_producer
+from replay.report import ProducerReport, Progress
 from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig, SelectionConfig
 from replay.sources.files import FileSource
 from replay.sources.integrity import Stamp
