@@ -33,6 +33,10 @@ from streams.outgoing import Outgoing
 from streams.protocol import SILENT_HEARTBEATS, Position, RunBegan
 from streams.settings import WireConfig
 
+NAMELESS = b"\0"
+"""First byte of names that ZeroMQ invents, for sockets without one, and for a connection that the
+same socket has replaced by a newer one: what was still waiting in it comes from nobody any more."""
+
 KEPT_REPLACED = 64
 """Consumers that are remembered because another one of the same name has taken their place."""
 
@@ -216,7 +220,7 @@ class ProducerEnd:
         text: str = "",
         bad: Mapping[str, int] | None = None,
     ) -> None:
-        """Ends the run at the present position; a rewind re-opens it."""
+        """Ends the run at the present position; after a rewind it must be said again."""
         self._require_open()
         self._tell(
             self._said.end_run(
@@ -310,6 +314,8 @@ class ProducerEnd:
             refusal = self._refusal_of_the_future(hello.stand)
         if refusal is not None:
             self._send(peer, refusal)
+            return
+        if peer.startswith(NAMELESS):
             return
         if present is not None and present.peer != peer and present.name == hello.name:
             # One that was started again; should its predecessor live, it must not come back.

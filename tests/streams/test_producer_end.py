@@ -209,6 +209,14 @@ def test_a_consumer_of_the_same_name_takes_the_place_of_the_first_which_is_told(
     assert refusal.code == "taken"
 
 
+def test_what_waited_in_a_replaced_connection_of_the_same_consumer_takes_no_place() -> None:
+    end = made()
+    hear(end, HELLO, peer=b"\0\x8c\x11\x2a\x03")
+    assert said(end) == []
+    hear(end, HELLO)
+    assert isinstance(said(end)[0], Welcome)
+
+
 def test_a_consumer_whose_place_was_taken_does_not_get_it_back() -> None:
     end = made()
     hear(end, HELLO, peer=b"again")
