@@ -20,6 +20,8 @@ from onlineflows.settings import LearnerConfig
 
 POINTS_SEED = 7000
 FIRST_STREAM = 10_000
+KINDS = {"log-density": "log-densities", "region": "regions"}
+"""What is compared, and the plural."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
         for level in LEVELS
     ]
     means: list[Row] = []
-    for kind in ("log-density", "region"):
+    for kind in KINDS:
         for level in LEVELS:
             group = [row for row in found if row["kind"] == kind and row["level"] == level]
             means.append(_mean_of(group, kind, level))
@@ -197,7 +199,7 @@ def _mean_of(group: Sequence[Row], kind: str, level: float) -> Row:
     """The mean coverage, and root mean squares of bias, spread and band."""
     document: dict[str, Any] = {
         "what": "coverage",
-        "quantity": f"all {kind}s",
+        "quantity": f"all {KINDS[kind]}",
         "kind": f"mean {kind}",
     }
     document["level"] = level

@@ -16,6 +16,13 @@ from typing import Any
 
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.study import Record, read_record
+from onlineflows.bench.study_tables import (
+    absorption_tables,
+    amplification_tables,
+    compression_tables,
+    coverage_tables,
+    likeness_tables,
+)
 from onlineflows.bench.table import Table
 
 MARKED = re.compile(r"(<!-- study: ([\w-]+) -->\n).*?(<!-- /study -->)", re.DOTALL)
@@ -23,7 +30,16 @@ MARKED = re.compile(r"(<!-- study: ([\w-]+) -->\n).*?(<!-- /study -->)", re.DOTA
 Row = Mapping[str, Any]
 Tables = Callable[[Sequence[Row]], list[Table]]
 
-TABLES: Mapping[str, Tables] = MappingProxyType({"search": search_tables})
+TABLES: Mapping[str, Tables] = MappingProxyType(
+    {
+        "search": search_tables,
+        "compression": compression_tables,
+        "amplification": amplification_tables,
+        "likeness": likeness_tables,
+        "absorption": absorption_tables,
+        "coverage": coverage_tables,
+    }
+)
 """From the rows of a study to its tables."""
 
 
