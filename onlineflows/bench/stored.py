@@ -36,8 +36,8 @@ class Passes:
             number of uses is always tried.
     """
 
-    uses: tuple[int, ...] = (4, 12, 36)
-    most_steps: int = 20_000_000
+    uses: tuple[int, ...] = (4, 16)
+    most_steps: int = 8_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
