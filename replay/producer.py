@@ -243,8 +243,9 @@ class _Loop:
     def _ends_here(self) -> bool:
         """Ends the run where that was asked for; all lanes must have come to the same event."""
         ending = self._sender.ending
-        if ending is not None and ending.event == self._ledger.next_event:
-            self._finish(ending.condition, ending.text)
+        if ending is not None:
+            if ending.event <= self._ledger.next_event:
+                self._finish(ending.condition, ending.text)
         elif self._stop.requested and not self._sender.stops:
             self._finish("INTERRUPTED", "the producer was stopped")
         return self._condition is not None

@@ -304,8 +304,8 @@ class ConsumerEnd:
             return []
         there = (ping.next_batch, ping.next_event, ping.closed_event)
         found = self._catch_up(*there, now)
-        if self._is_realtime and ping.next_event < self._account.next_event:
-            self._nack(now)  # a producer that was started again must be told where to go on
+        if ping.next_event < self._account.next_event:
+            self._nack(now)  # a producer that was started again may stop before it comes here
         if ping.ended and self._account.here == there:
             self._nack(now)
         return found or []

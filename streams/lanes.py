@@ -229,12 +229,13 @@ class Lanes:
             lane.end_run(condition, live_ns=live_ns, dead_ns=dead_ns, text=text, bad=bad or {})
         if len(self._lanes) > 1:
             self.ledger.n_batches = sum(lane.ledger.n_batches for lane in self._lanes)
-        self._ending = Ending(self.ledger.next_event, condition, text)
+        if self._ending is None or self._ending.event < self.ledger.next_event:
+            self._ending = Ending(self.ledger.next_event, condition, text)
 
     @property
     def ending(self) -> Ending | None:
-        """Where the run must end, because a lane that does not go back was told so."""
-        return self._ending if any(lane.end.has_ended for lane in self._lanes) else None
+        """Where the run must end, because consumers were told so; a rewind changes nothing."""
+        return self._ending
 
     @property
     def stops(self) -> tuple[int, ...]:

@@ -86,20 +86,24 @@ class Producer:
         first, ending = self.lanes.next_event, self.lanes.ending
         if self.lanes.ledger.open_counts.generated and self._closes_at(first):
             self.lanes.end_lumisection((first - 1) // LUMISECTION + 1)
-        elif ending is not None and ending.event == first:
+        elif ending is not None and ending.event <= first:
             self._end_run(ending.condition)
         elif first == N_EVENTS:
             self._end_run("GOOD")
-        elif self.is_stopped and not self.lanes.stops:
+        elif self.stops_here:
             self._end_run("INTERRUPTED")
         else:
             self._send_events(first, now)
 
     def _closes_at(self, event: int) -> bool:
         ending = self.lanes.ending
-        ends_here = ending is not None and ending.event == event
-        is_stopped_here = self.is_stopped and not self.lanes.stops
-        return event % LUMISECTION == 0 or event == N_EVENTS or ends_here or is_stopped_here
+        ends_here = ending is not None and ending.event <= event
+        return event % LUMISECTION == 0 or event == N_EVENTS or ends_here or self.stops_here
+
+    @property
+    def stops_here(self) -> bool:
+        """Whether a stop was asked for and all lanes have come to the same event."""
+        return self.is_stopped and self.lanes.ending is None and not self.lanes.stops
 
     def _end_run(self, condition: Any) -> None:
         self.lanes.end_run(condition)
@@ -301,13 +305,16 @@ class Wire(RuleBasedStateMachine):
         self.collect()
 
     @precondition(lambda self: self.can_be_continued)
-    @rule()
-    def kill_producer(self) -> None:
+    @rule(arrives=st.booleans())
+    def kill_producer(self, arrives: bool) -> None:
         self.is_known = self.is_lossless
-        self.to_producer.clear()  # a connection dies with its producer
-        if self.producer.is_stopped:
-            # A consumer that is told of an end that the successor knows nothing of has left.
-            self.to_consumer.clear()
+        # A connection dies with its producer: what a consumer had sent is lost; what it had not
+        # received yet it reads before it greets the successor, or never. One that is told of an
+        # end has left, and needs no successor.
+        while self.to_consumer and arrives and self.producer.lanes.ending is None:
+            self.deliver(self.to_consumer, 0)
+        self.to_consumer.clear()
+        self.to_producer.clear()
         self.producer = Producer(self.wire, self.is_good, self.now)
         self.collect()
 
