@@ -99,6 +99,12 @@ class Config:
         _ = self.learner
 
     @property
+    def directory(self) -> Path:
+        """The folder of this consumer's results: the run's, or its lane's within that."""
+        lane = f"lane-{self.wire.lane}" if self.wire.lanes > 1 else ""
+        return self.run.path / lane
+
+    @property
     def learner(self) -> LearnerConfig:
         """The sections that decide what is learned from a given stream."""
         names = [f.name for f in dataclasses.fields(LearnerConfig)]

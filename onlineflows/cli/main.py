@@ -175,6 +175,10 @@ def replay(
 @app.command(epilog="Example: onlineflows train configs/lhco.toml --resume")
 def train(
     config: ConfigPath = None,
+    lane: Annotated[
+        int | None,
+        typer.Option("--lane", min=0, help="Which of the wire.lanes consumers this is, from 0."),
+    ] = None,
     overrides: Overrides = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
@@ -186,6 +190,8 @@ def train(
 ) -> None:
     """Learn from the events that a producer sends: the consumer daemon."""
     output = _speak(as_json, quiet, log_json)
+    if lane is not None:
+        overrides = [*(overrides or ()), f"wire.lane={lane}"]
     start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
     if restarts:
@@ -488,7 +494,7 @@ def _supervise(
         *(flag for flag, is_on in flags.items() if is_on),
     ]
     first = [*command, *([] if start == "fresh" else [f"--{start}"])]
-    directory = RunDirectory(load_config(config, overrides).run.path)
+    directory = RunDirectory(load_config(config, overrides).directory)
     return Supervisor(
         first, [*command, "--continue"], ledger=directory.ledger, restarts=restarts
     ).run()

@@ -11,6 +11,7 @@ from onlineflows.cli.output import Output
 from onlineflows.cli.replay import replay_for
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.train import conclude, consume, nothing_left
+from onlineflows.errors import ConfigError
 from onlineflows.online.rundir import RunDirectory, Start
 
 ANY_PORT = "tcp://127.0.0.1:*"
@@ -22,6 +23,11 @@ GOODBYE_S = 30.0
 
 def run(config: Config, output: Output, *, start: Start) -> int:
     """Starts the producer, learns from it until its run ends; returns the exit code."""
+    if config.wire.lanes > 1:
+        raise ConfigError(
+            f"wire.lanes: expected 1, as `run` starts one consumer; got {config.wire.lanes}: start "
+            "`onlineflows replay` and a `onlineflows train --lane K` for each lane"
+        )
     directory = RunDirectory(config.run.path)
     if start == "continue" and directory.has_ended:
         return nothing_left(config, output)

@@ -32,7 +32,7 @@ WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
 
 def train(config: Config, output: Output, *, start: Start) -> int:
     """Learns from one producer; returns the exit code."""
-    if start == "continue" and RunDirectory(config.run.path).has_ended:
+    if start == "continue" and RunDirectory(config.directory).has_ended:
         return nothing_left(config, output)
     with StopFlag() as stop:
         report = consume(config, output, start=start, stop=stop)
@@ -41,7 +41,7 @@ def train(config: Config, output: Output, *, start: Start) -> int:
 
 def nothing_left(config: Config, output: Output) -> int:
     """Says that a run to be continued has ended; returns the exit code."""
-    text = f"{config.run.path}: the run has ended; --overwrite deletes it and begins anew"
+    text = f"{config.directory}: the run has ended; --overwrite deletes it and begins anew"
     output.result({"is_complete": True}, text)
     return DONE
 
@@ -51,7 +51,7 @@ def consume(
 ) -> ConsumerReport:
     """Runs the consumer with a progress bar and leaves the configuration beside its results."""
     torch.set_num_threads(config.trainer.threads)
-    directory = RunDirectory(config.run.path)
+    directory = RunDirectory(config.directory)
     start = directory.resolve(start)
     consumer = ConsumerConfig(
         name=config.run.name,

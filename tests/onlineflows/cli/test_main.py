@@ -19,7 +19,7 @@ LEARNER = {"--resume", "--overwrite", "--continue", "--restarts"}
 VERBS = {
     "run": (["config"], DAEMON | LEARNER),
     "replay": (["config"], DAEMON),
-    "train": (["config"], DAEMON | LEARNER),
+    "train": (["config"], DAEMON | LEARNER | {"--lane"}),
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
