@@ -36,6 +36,7 @@ QUICK_OVERRIDES = (
     "validate.min_background=25",
     "validate.folds=2",
     "validate.n_samples=0",
+    "snapshot.manifest_nbytes=65536",
     "validate.draws=2",
 )
 WIDTH = 160

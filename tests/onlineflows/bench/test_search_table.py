@@ -66,6 +66,17 @@ def test_stored_signal_region_is_compared_with_the_published_method() -> None:
     assert line(rows, "CATHODE, stored signal region")["kept"] == "75 %"
 
 
+def test_the_best_methods_of_two_places_may_differ() -> None:
+    rows = [row("data", 1, 8.0), row("data", 1, 5.0, method="anode")]
+    rows += [row("snapshot", 1, 4.0), row("snapshot", 1, 6.0, method="anode")]
+
+    found = line(rows, "best of each")
+
+    assert found["SIC on data"] == "8.00 (CWoLa)"
+    assert found["on the snapshot"] == "6.00 (ANODE)"
+    assert found["kept"] == "75 %"
+
+
 def test_sizes_are_told_in_bytes() -> None:
     sizes = search_tables([row("snapshot", 1, 6.0), row("byte_equal", 1, 2.0, n_events=200)])[-1]
 
