@@ -66,6 +66,10 @@ FAULTS: Mapping[str, Fault] = {
     "consumer_kill": Fault(kills.kill_consumer, "consumer killed (SIGKILL), resumed", 10),
     "producer_kill": Fault(kills.kill_producer, "producer killed (SIGKILL), started again", 10),
     "both_kill": Fault(kills.kill_both, "both killed, both started again", 5),
+    "lane_kill": Fault(
+        kills.kill_one_of_two, "one of two consumers killed, resumed", 3, settings={"wire.lanes": 2}
+    ),
+    "producer_gone": Fault(kills.lose_producer, "producer killed, consumer left alone"),
     "realtime_kill": Fault(
         kills.kill_consumer, "consumer killed in realtime mode", 2, theta=False, settings=REALTIME
     ),
@@ -206,7 +210,7 @@ class _References:
         Raises:
             StuckError: even that doesn't go well.
         """
-        key = repr(sorted(x for x in changes.items() if not x[0].startswith(INDIFFERENT)))
+        key = repr(sorted(item for item in changes.items() if _decides(item[0])))
         if key not in self._known:
             self._known[key] = self._make(changes)
         return self._known[key]
@@ -215,10 +219,17 @@ class _References:
         with Stage({**self.settings, **changes}, random.Random(0)) as stage:  # noqa: S311
             stage.start_producer({})
             stage.start_consumer()
+            if stage.is_shared:
+                stage.start_beside()
             stage.finish()
-            ledger = stage.ledger
-            if stage.problems or ledger.get("unaccounted", 1):
+            ledgers = stage.ledgers
+            if stage.problems or any(ledger.get("unaccounted", 1) for ledger in ledgers):
                 raise StuckError("; ".join(["the undisturbed run failed", *stage.problems]))
-            reference = Reference(stage.theta, int(ledger["uses"]), int(ledger["trained"]))
+            counts = (sum(int(ledger[name]) for ledger in ledgers) for name in ("uses", "trained"))
+            reference = Reference(stage.theta, *counts)
         stage.clear()
         return reference
+
+
+def _decides(setting: str) -> bool:
+    return setting == "wire.lanes" or not setting.startswith(INDIFFERENT)

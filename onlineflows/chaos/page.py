@@ -1,19 +1,26 @@
-"""The page of reliability: its tables are written from the documents that `chaos` printed.
+"""The page of reliability: its tables are written from documents that commands printed.
 
 ``python -m onlineflows.chaos.page docs/reliability.md`` rewrites what stands between
-``<!-- chaos: name -->`` and ``<!-- /chaos -->`` from ``docs/reliability/name.jsonl``.
+``<!-- chaos: name -->`` and ``<!-- /chaos -->`` from ``docs/reliability/name.jsonl``, lines of
+`onlineflows chaos`, and between ``<!-- record: name -->`` and ``<!-- /record -->`` from
+``docs/reliability/name.json``, one JSON object of any program: its counts and its conclusion.
 """
 
 import json
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onlineflows.errors import DataError
 
 MARKED = re.compile(r"(<!-- chaos: (\w+) -->\n).*?(<!-- /chaos -->)", re.DOTALL)
+
+RECORD = re.compile(r"(<!-- record: (\w+) -->\n).*?(<!-- /record -->)", re.DOTALL)
+
+TOLD_APART = ("machine", "versions", "command", "date", "samples")
+"""What a record says besides its results."""
 
 HEADER = (
     "fault",
@@ -56,13 +63,44 @@ def markdown(documents: Sequence[Document]) -> str:
 
 
 def measured_on(document: Document) -> str:
-    """Returns what a document was measured with, in a sentence."""
+    """Returns what a document was measured with, in a sentence; nothing where it doesn't say."""
+    if not {"machine", "versions", "command", "date"} <= set(document):
+        return ""
     machine, used = document["machine"], document["versions"]
     named = ", ".join(f"{name} {number}" for name, number in used.items())
     return (
         f"`{document['command']}` on {document['date']}, {machine['cpu']}, {machine['cores']} "
         f"cores, load {machine['load']}; {named}."
     )
+
+
+def record(document: Document) -> str:
+    """Returns any document's numbers and words as a table of two columns.
+
+    Example:
+        >>> print(record({"frames": 1000000, "crashes": {"codec": 0}, "ok": True, "date": ""}))
+        | what | result |
+        | --- | ---: |
+        | frames | 1,000,000 |
+        | crashes: codec | 0 |
+        | ok | yes |
+    """
+    lines = ["| what | result |", "| --- | ---: |"]
+    told = {name: value for name, value in document.items() if name not in TOLD_APART}
+    return "\n".join(lines + [f"| {name} | {value} |" for name, value in _flat(told)])
+
+
+def _flat(document: Document, prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in document.items():
+        words = prefix + str(name).replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{words}: ")
+        elif isinstance(value, bool):
+            yield words, "yes" if value else "NO"
+        elif isinstance(value, int | float):
+            yield words, f"{value:,}"
+        elif isinstance(value, str):
+            yield words, value
 
 
 def read_documents(path: Path) -> list[dict[str, Any]]:
@@ -79,6 +117,20 @@ def read_documents(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Returns the one document in a file.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if not path.exists():
+        raise DataError(
+            f"expected a record in {path}; there is none: run the command that the page names"
+        )
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
+
+
 def render(page: str, folder: Path) -> str:
     """Returns a page with the tables of the documents in a folder.
 
@@ -92,10 +144,17 @@ def render(page: str, folder: Path) -> str:
 
     def written(match: re.Match[str]) -> str:
         documents = read_documents(folder / f"{match[2]}.jsonl")
-        parts = "\n\n".join((measured_on(documents[0]), markdown(documents)))
-        return f"{match[1]}\n{parts}\n\n{match[3]}"
+        return _between(match, measured_on(documents[0]), markdown(documents))
 
-    return MARKED.sub(written, page)
+    def recorded(match: re.Match[str]) -> str:
+        document = read_record(folder / f"{match[2]}.json")
+        return _between(match, measured_on(document), record(document))
+
+    return RECORD.sub(recorded, MARKED.sub(written, page))
+
+
+def _between(match: re.Match[str], *parts: str) -> str:
+    return f"{match[1]}\n" + "\n\n".join(filter(None, parts)) + f"\n\n{match[3]}"
 
 
 def main(path: Path) -> None:

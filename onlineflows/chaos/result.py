@@ -8,6 +8,7 @@ from typing import Any
 from onlineflows.chaos.stage import Stage
 
 WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
+COUNTED = ("sent", "trained", "lost", "unaccounted", "uses")
 KEPT_PROBLEMS = 10
 
 
@@ -72,35 +73,34 @@ class Result:
             rounds: how often the fault struck.
             reference: what θ is compared with; None where nothing is promised of it.
         """
-        ledger = stage.ledger
-        count = {name: int(ledger.get(name, 0)) for name in ("generated", "sent", "trained")}
-        skipped = sum(ledger.get("skipped", {}).values())
-        lost, withheld = ledger.get("lost", 0), sum(ledger.get(name, 0) for name in WITHHELD)
+        ledgers = stage.ledgers
+        count = {n: sum(int(ledger.get(n, 0)) for ledger in ledgers) for n in COUNTED}
+        skipped = sum(sum(ledger.get("skipped", {}).values()) for ledger in ledgers)
+        # Every consumer accounts for the whole stream: what the others have is ``elsewhere``.
+        withheld = sum(ledgers[0].get(name, 0) for name in WITHHELD)
         self.rounds += rounds
         self.streams += 1
-        self.generated += count["generated"]
+        self.generated += ledgers[0].get("generated", 0)
         self.sent += count["sent"]
         self.trained += count["trained"]
         self.skipped += skipped
-        self.lost += lost
+        self.lost += count["lost"]
         self.withheld += withheld
-        missing = stage.n_generated - count["trained"] - skipped - lost - withheld
-        self.unaccounted += max(abs(missing), int(ledger.get("unaccounted", 0)))
+        missing = stage.n_generated - count["trained"] - skipped - count["lost"] - withheld
+        self.unaccounted += max(abs(missing), count["unaccounted"])
         self.trained_twice += max(0, count["trained"] - count["sent"])
-        self.problems += ledger.get("problems", ["there is no ledger"])
+        for ledger in ledgers:
+            self.problems += ledger.get("problems", ["there is no ledger"])
         self.problems += stage.problems
         self.recoveries_s += stage.recoveries_s
         self.notes = merged(self.notes, stage.notes)
         if reference is not None:
-            self._compare(stage, ledger, reference)
+            per_event = reference.n_uses / max(1, reference.n_trained)
+            excess = count["uses"] - per_event * count["trained"]
+            self.trained_twice += max(0, round(excess / per_event))
+            is_equal = stage.theta == reference.theta
+            self.theta_equal = is_equal and self.theta_equal is not False
         del self.problems[KEPT_PROBLEMS:]
-
-    def _compare(self, stage: Stage, ledger: dict[str, Any], reference: Reference) -> None:
-        per_event = reference.n_uses / max(1, reference.n_trained)
-        excess = int(ledger.get("uses", 0)) - per_event * ledger.get("trained", 0)
-        self.trained_twice += max(0, round(excess / per_event))
-        is_equal = stage.theta == reference.theta
-        self.theta_equal = is_equal and self.theta_equal is not False
 
     def document(self) -> dict[str, Any]:
         """Returns the sums as plain JSON types."""

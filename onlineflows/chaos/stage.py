@@ -21,6 +21,7 @@ DEADLINE_S = 90.0
 """Longest wait for anything that should happen."""
 
 NAME = "chaos"
+BESIDE = "beside"
 
 PORTS = range(20_000, 30_000)
 """Below the ports that the kernel gives to outgoing connections: a consumer that keeps connecting
@@ -96,6 +97,7 @@ class Stage:
         self._daemons: list[Daemon] = []
         self._producer: Daemon | None = None
         self._consumer: Daemon | None = None
+        self._beside: Daemon | None = None
         self._is_finished = False
         self._hit: tuple[float, int] | None = None
         self._largest: dict[str, float] = {"replay": 0.0, "train": 0.0}
@@ -129,14 +131,9 @@ class Stage:
     def start_consumer(
         self, settings: Mapping[str, object] | None = None, *, log: int | None = None
     ) -> Daemon:
-        """Starts the consumer; with --resume where there is something to go on from."""
-        self._consumer = self.start("train", settings or {}, *self.how_to_start, log=log)
+        """Starts the consumer, or starts it again, as a supervisor would: with --continue."""
+        self._consumer = self.start("train", settings or {}, "--continue", log=log)
         return self._consumer
-
-    @property
-    def how_to_start(self) -> tuple[str, ...]:
-        """What an operator, or a supervisor, would add to the consumer's command line."""
-        return ("--resume",) if self.serial else ("--overwrite",)
 
     def read_from_files(self, n_files: int) -> list[Path]:
         """Lets the producer read the same number of events from files; returns them in order."""
@@ -165,10 +162,28 @@ class Stage:
         self._daemons.append(daemon)
         return daemon
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether two consumers share the stream."""
+        return self.settings.get("wire.lanes", 1) != 1
+
+    def start_beside(self) -> Daemon:
+        """Starts the consumer of the other lane, or starts it again."""
+        settings = {"run.name": BESIDE, "wire.lane": 1}
+        self._beside = self.start("train", settings, "--continue")
+        return self._beside
+
+    @property
+    def beside(self) -> Daemon:
+        """The newest consumer of the other lane."""
+        return _there(self._beside)
+
     def begin(self) -> None:
-        """Starts both and waits until the run has begun."""
+        """Starts all and waits until the run has begun."""
         self.start_producer()
         self.start_consumer()
+        if self.is_shared:
+            self.start_beside().wait_for("run began", deadline_s=DEADLINE_S)
         self.wait_for_run()
 
     def wait_for_run(self) -> bool:
@@ -249,7 +264,10 @@ class Stage:
         while self.consumer.is_running and time.monotonic() < end:
             self._look()
             time.sleep(LOOK_S)
-        for daemon, code in zip((self.consumer, self.producer), codes[::-1], strict=True):
+        expected = [(self.consumer, codes[1]), (self.producer, codes[0])]
+        if self.is_shared:
+            expected.insert(0, (self.beside, codes[1]))
+        for daemon, code in expected:
             found = daemon.finish(deadline_s=max(1.0, end + 10 - time.monotonic()))
             was_killed_after_the_end = found == -signal.SIGKILL and self.is_durable
             if found != code and not was_killed_after_the_end:
@@ -274,18 +292,23 @@ class Stage:
     @property
     def ledger(self) -> dict[str, Any]:
         """The consumer's accounts of the run; empty where there are none."""
-        try:
-            document: dict[str, Any] = json.loads(self.directory.ledger.read_text())
-        except (OSError, ValueError):
-            return {}
-        return document
+        return _read(self.directory.ledger)
+
+    @property
+    def ledgers(self) -> list[dict[str, Any]]:
+        """The accounts of all consumers that share the stream, this one's first."""
+        return [_read(directory.ledger) for directory in self._directories]
+
+    @property
+    def _directories(self) -> list[RunDirectory]:
+        return [self.directory, *(RunDirectory(self.folder / "runs" / BESIDE),) * self.is_shared]
 
     @property
     def theta(self) -> str:
         """SHA-256 of what the last snapshot holds besides its manifest, dates included there."""
         digest = hashlib.sha256()
-        for path in sorted((self.directory.snapshots / "latest").glob("*")):
-            if path.suffix == ".safetensors":
+        for directory in self._directories:
+            for path in sorted((directory.snapshots / "latest").glob("*.safetensors")):
                 digest.update(path.name.encode() + path.read_bytes())
         return digest.hexdigest()
 
@@ -319,6 +342,14 @@ def free_address() -> str:
             if probe.connect_ex(("127.0.0.1", port)):
                 return f"tcp://127.0.0.1:{port}"
     raise StuckError(f"expected a free port in {PORTS}; found none")
+
+
+def _read(ledger: Path) -> dict[str, Any]:
+    try:
+        document: dict[str, Any] = json.loads(ledger.read_text())
+    except (OSError, ValueError):
+        return {}
+    return document
 
 
 def _there(daemon: Daemon | None) -> Daemon:

@@ -73,7 +73,11 @@ def hang_training(stage: Stage, _rounds: int) -> int:
     ZeroMQ's own heartbeats go on; those of the protocol stop. The producer notices, says so and
     ends; then the hung process is killed, and both are started again.
     """
-    impatient = {**PACED, "wire.connect_timeout_s": HUNG_TIMEOUT_S}
+    impatient = {
+        **PACED,
+        "operation.stall_s": HUNG_TIMEOUT_S / 2,
+        "wire.connect_timeout_s": HUNG_TIMEOUT_S,
+    }
     with _pipe() as (log, clog):
         stage.start_consumer(log=log)
         producer = stage.start_producer(impatient)
@@ -83,7 +87,7 @@ def hang_training(stage: Stage, _rounds: int) -> int:
         stage.dwell(stage.rng.uniform(0, LIFE_S))
         clog()
         code = producer.finish(deadline_s=DEADLINE_S)
-        said = "has been silent" in producer.log
+        said = "made no progress" in producer.log and "has been silent" in producer.log
         stage.require(
             code == 2 and said, f"a producer that gives up; {code}, {producer.last_words}"
         )

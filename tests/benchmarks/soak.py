@@ -94,7 +94,7 @@ def conclude(stage: Stage) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
     account, ledger = stage.producer.result, stage.ledger
     problems = stage.problems + ledger["problems"]
     total = ledger["trained"] + sum(ledger["skipped"].values()) + ledger["lost"]
-    withheld = sum(ledger[name] for name in WITHHELD)
+    withheld = sum(ledger.get(name, 0) for name in WITHHELD)
     if ledger["unaccounted"] or ledger["generated"] != total + withheld:
         problems.append(f"the consumer's ledger does not balance: {ledger}")
     if (account["generated"], account["sent"]) != (ledger["generated"], ledger["sent"]):
