@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from onlineflows.errors import DivergedError
+from onlineflows.errors import CheckpointError, DivergedError, SnapshotError
 from onlineflows.online.checkpoint import delete_checkpoints
 from onlineflows.online.consumer import Consumer, ConsumerConfig, ConsumerReport, Progress
 from onlineflows.online.rundir import RunDirectory
 from streams.transport import Receiver
+
+GO_ON = "the end of the run was not acknowledged: once it can be written, go on with --resume"
 
 POLL_S = 0.1
 """Longest wait for a message before stop requests and heartbeats are looked at."""
@@ -62,6 +64,9 @@ def run_consumer(
                     consumer.handle(incoming, receiver)
                 except DivergedError:
                     consumer.abandon()
+                    raise
+                except (CheckpointError, SnapshotError) as error:
+                    error.add_note(GO_ON)
                     raise
                 watch(consumer.progress)
         if not consumer.has_ended:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from onlineflows.errors import CheckpointError, SnapshotError
-from onlineflows.online import durable
+from onlineflows.online import daemon, durable
 from onlineflows.online.consumer import Consumer, ConsumerConfig
 from onlineflows.online.resume import load
 from onlineflows.online.rundir import RunDirectory
@@ -175,6 +175,33 @@ def test_a_run_whose_end_cannot_be_written_is_not_acknowledged(tmp_path, disk) -
     assert rig.wire.acknowledged == [N]
     disk.refuses = False
     assert (rig.n_snapshot > 0, rig.n_saved) == (True, N)
+
+
+def test_a_run_that_cannot_be_ended_says_how_to_go_on(tmp_path, monkeypatch) -> None:
+    class Stream(Wire):
+        def __init__(self, *_args: object, **_settings: object) -> None:
+            super().__init__()
+
+        def poll(self, _timeout_s: float) -> list[object]:
+            end = Position(EPOCH, 0, 0)
+            ended = RunEnded(Counts(), "GOOD", "", 0, 0, 0, 0, True, end)
+            return [RunBegan(EPOCH, 1, SCHEMA, "lossless"), ended]
+
+        def __enter__(self) -> "Stream":
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            return
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(daemon, "Receiver", Stream)
+    monkeypatch.setattr("onlineflows.online.records.write_file", refuse)
+    directory = RunDirectory(tmp_path)
+    with pytest.raises(SnapshotError) as refused:
+        daemon.run_consumer(ConsumerConfig(name="test", learner=LEARNER), directory)
+    assert any("not acknowledged" in note for note in refused.value.__notes__)
 
 
 def test_a_stop_that_cannot_be_saved_says_so_and_writes_the_rest(tmp_path, monkeypatch) -> None:
