@@ -56,6 +56,13 @@ class Bench(enum.StrEnum):
     COVERAGE = "coverage"
 
 
+class Preset(enum.StrEnum):
+    """How much a validation does."""
+
+    QUICK = "quick"
+    FULL = "full"
+
+
 STUDIES = {
     Bench.COMPRESSION,
     Bench.AMPLIFICATION,
@@ -298,15 +305,39 @@ def validate(
             "--output", "-o", metavar="FOLDER", help="Write the report here, not beside the run."
         ),
     ] = None,
+    methods: Annotated[
+        list[str] | None,
+        typer.Option("--method", metavar="NAME", help="Search with this, too; may be repeated."),
+    ] = None,
+    compression: Annotated[
+        bool,
+        typer.Option("--compression", help="Measure how many stored events search as well."),
+    ] = False,
+    preset: Annotated[
+        Preset, typer.Option("--preset", help="full: every method, closure and compression.")
+    ] = Preset.QUICK,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
     overrides: Overrides = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Search for the signal (CWoLa) on data and on samples, and compare: the report."""
+    """Search for the signal on data and on samples, and compare: the report. Goes on if stopped."""
     output = _speak(as_json, quiet)
     from onlineflows.cli.validate import validate as body
+    from onlineflows.offline.plan import Wanted
 
-    raise typer.Exit(body(snapshot, output, data=data, target=target, overrides=overrides or ()))
+    wanted = Wanted(preset.value, tuple(methods or ()), compression)
+    raise typer.Exit(
+        body(
+            snapshot,
+            output,
+            data=data,
+            target=target,
+            wanted=wanted,
+            jobs=jobs,
+            overrides=overrides or (),
+        )
+    )
 
 
 @app.command(epilog="Example: onlineflows bench train --quick")

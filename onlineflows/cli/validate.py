@@ -1,7 +1,7 @@
 """`onlineflows validate`: does the compressed data set find what the data would have found?"""
 
 import dataclasses
-import time
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,10 +17,13 @@ from onlineflows.cli.events import collected, configured, open_events, required
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.inspect import facts, history_of
 from onlineflows.cli.output import Output
+from onlineflows.cli.parts import averaged, compute, densities_by_role, roles_of
 from onlineflows.cli.progress import progress
 from onlineflows.errors import ConfigError, DataError
 from onlineflows.offline.distance import Distance, nats_to_truth
-from onlineflows.offline.distributions import TwoSamples
+from onlineflows.offline.material import Material
+from onlineflows.offline.parts import PartStore
+from onlineflows.offline.plan import Wanted, plan
 from onlineflows.offline.regions import Regions
 from onlineflows.offline.report import (
     RunFacts,
@@ -30,7 +33,7 @@ from onlineflows.offline.report import (
     write_report,
 )
 from onlineflows.offline.scores import Evaluation
-from onlineflows.offline.validate import Inputs, compare
+from onlineflows.offline.validate import assemble
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
 from replay.settings import StandinConfig
@@ -39,6 +42,8 @@ from replay.sources.standin_density import StandinDensity
 
 DISTANCE_EVENTS = 200_000
 """Held-out events of the distance to the truth."""
+FRESH = 1_000_003
+"""Added to the seed of samples that nothing is trained on."""
 
 
 def validate(
@@ -47,31 +52,46 @@ def validate(
     *,
     data: Path | None,
     target: Path | None,
+    wanted: Wanted,
+    jobs: int,
     overrides: Sequence[str],
 ) -> int:
-    """Compares CWoLa on data and on samples, writes the report; returns the exit code."""
+    """Searches on data and on samples, compares, writes the report; returns the exit code.
+
+    What was finished by an earlier call with the same inputs isn't computed again.
+
+    Args:
+        snapshot: a snapshot or a run directory.
+        output: how to print.
+        data: where the events come from, unless the run's configuration says it.
+        target: folder of the report; None for that of the run.
+        wanted: preset, methods, compression.
+        jobs: processes.
+        overrides: as given to ``--set``.
+    """
     path = find_snapshot(snapshot)
     read = read_snapshot(path)
     config = configured(snapshot, data, overrides)
+    settings = config.validate
     folder = _report_folder(path, target)
     with progress("validating", quiet=output.quiet) as track:
-        inputs = _inputs(path, read, config, data)
-        comparison = compare(
-            inputs,
-            config.validate,
-            clock=time.perf_counter,
-            progress=lambda _, done, total: track(done, total=total),
+        material = _material(path, read, config, data)
+        parts = plan(wanted, material, settings)
+        documents = compute(
+            parts,
+            material,
+            settings,
+            PartStore(folder / "parts"),
+            snapshot=path,
+            jobs=jobs,
+            progress=lambda done, total: track(done, total=total),
         )
-        report = build_report(
-            comparison,
-            _run_facts(path, read),
-            config.validate,
-            distance=_distance(read, config),
-        )
-        regions = Regions(config.validate.signal_region, config.validate.sidebands)
-        samples = TwoSamples(read.schema, inputs.samples, inputs.data)
-        figures = validation_figures(comparison, samples, history_of(read.manifest), regions)
-        page = write_report(folder, report, comparison, figures)
+        findings = assemble(parts, documents, material, settings)
+        run = _run_facts(path, read)
+        report = build_report(findings, run, settings, distance=_distance(read, config))
+        report["preset"] = wanted.preset
+        figures = validation_figures(findings, material, history_of(read.manifest), settings)
+        page = write_report(folder, report, findings, figures)
     output.result(report, _text(report, page))
     return DONE
 
@@ -85,11 +105,12 @@ def _report_folder(path: Path, target: Path | None) -> Path:
     return directory.report
 
 
-def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -> Inputs:
+def _material(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -> Material:
     """The events that the snapshot has seen, as many of its own, and labelled ones to test on.
 
     Of a stream that was not seen to its end, or not all of which could be sent, the first events
-    are taken, as many as were seen.
+    are taken, as many as were seen. The samples are those of the model that is searched; of one of
+    a window, as many as lie there.
     """
     evaluation = _evaluation(snapshot, config)
     if file is not None and file.suffix != ".toml":
@@ -98,10 +119,26 @@ def _inputs(path: Path, snapshot: Snapshot, config: Config, file: Path | None) -
         source = open_source(config.source)
         source = required(source, snapshot.schema, where="the configured source")
     n_seen = snapshot.manifest.n_seen
-    data = collected(source, snapshot.manifest.stream["n_events"] or n_seen).x[:n_seen]
-    n_samples = config.validate.n_samples or len(data)
-    samples = snapshot.density().sample(n_samples, seed=config.validate.seed)
-    return Inputs(data, samples, evaluation, snapshot_nbytes(path))
+    events = collected(source, snapshot.manifest.stream["n_events"] or n_seen)
+    data, truth = events.x[:n_seen], None if events.label is None else events.label[:n_seen]
+    settings = config.validate
+    name = roles_of(snapshot, settings).get("data")
+    entry, density = snapshot.entry(name), averaged(snapshot, name)
+    n_samples = settings.n_samples or len(data)
+    if not entry.region.is_everything:
+        n_samples = round(n_samples * float(entry.region.contains(data[:, 0]).mean()))
+    return Material(
+        schema=snapshot.schema,
+        data=data,
+        samples=density.sample(n_samples, seed=settings.seed),
+        fresh=density.sample(n_samples, seed=settings.seed + FRESH),
+        evaluation=evaluation,
+        snapshot_nbytes=snapshot_nbytes(path),
+        identity=json.dumps(snapshot.manifest.sha256, sort_keys=True),
+        covers_everything=entry.region.is_everything,
+        truth=truth,
+        densities=densities_by_role(snapshot, settings),
+    )
 
 
 def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
@@ -126,14 +163,15 @@ def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
 
 
 def _distance(snapshot: Snapshot, config: Config) -> Distance | None:
-    """The distance to the truth, where that is known: on the stand-in."""
-    if not isinstance(config.source, StandinConfig):
+    """The distance to the truth, where that is known, on the stand-in, of a model of everything."""
+    everything = [entry.name for entry in snapshot.manifest.models if entry.region.is_everything]
+    if not isinstance(config.source, StandinConfig) or not everything:
         return None
     fraction = config.source.signal_fraction
     n_signal = round(fraction * DISTANCE_EVENTS)
     truth = StandinDensity()
     x, _ = truth.sample(DISTANCE_EVENTS - n_signal, n_signal, seed=config.validate.seed + 1)
-    return nats_to_truth(truth.log_prob(x, fraction), snapshot.density().log_prob(x))
+    return nats_to_truth(truth.log_prob(x, fraction), averaged(snapshot, everything[0]).log_prob(x))
 
 
 def _run_facts(path: Path, snapshot: Snapshot) -> RunFacts:

@@ -7,6 +7,7 @@ from typing import Any
 import jinja2
 from matplotlib.figure import Figure
 
+from onlineflows.offline.closure import ESTIMATES
 from onlineflows.offline.style import as_data_uri
 
 _CAPTIONS = {
@@ -14,6 +15,16 @@ _CAPTIONS = {
     "background events is reached; bands are one standard deviation: binomial, or the spread of "
     "the draws for the stored events.",
     "roc": "Background rejection against signal efficiency.",
+    "methods": "The largest significance improvement of each method. Errors: standard deviation "
+    "over trainings, or that of the evaluation set where there is one training.",
+    "bump_data": "The data before and after cuts that keep a fraction of the events outside the "
+    "signal region, with dijet fits to the events outside it. Pull: (events - fit) / standard "
+    "deviation of the events.",
+    "bump_samples": "The same in samples that nothing was trained on, scaled to the events seen. "
+    "Their errors are those of the events that the density was learned from and of the draw.",
+    "closure": "Background predicted after a cut over the true one. The band is 10 %.",
+    "compression": "What a search finds with stored events, and with the snapshot: they are equal "
+    "at f*; the snapshot takes as many bytes as the fraction f_store of the events.",
     "spectrum": "The resonant feature with signal region and sidebands.",
     "marginals": "Every feature, snapshot against data. Ratio: points with the samples' "
     "statistical error, band with that of the data.",
@@ -45,7 +56,7 @@ def render_page(
         for name, figure in figures.items()
     ]
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    return template.render(report=report, rows=rows, figures=shown)
+    return template.render(report=report, rows=rows, figures=shown, estimates=ESTIMATES)
 
 
 def readable_size(nbytes: float) -> str:

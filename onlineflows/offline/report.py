@@ -20,16 +20,24 @@ from onlineflows.offline.distributions import (
     spectrum_figure,
 )
 from onlineflows.offline.inspection import History, nll_figure
+from onlineflows.offline.material import Material
+from onlineflows.offline.methods import METHODS
 from onlineflows.offline.page import render_page
 from onlineflows.offline.regions import Regions
+from onlineflows.offline.results_figures import closure_figure, compression_figure, methods_figure
 from onlineflows.offline.scores import MethodResult
+from onlineflows.offline.spectra import spectra_figure
 from onlineflows.offline.style import save_figure
-from onlineflows.offline.validate import Comparison
+from onlineflows.offline.validate import Findings, MethodLine
 from onlineflows.settings import ValidateConfig
 
 Document = dict[str, Any]
 
 _LIBRARIES = ("onlineflows", "numpy", "scipy", "scikit-learn", "matplotlib", "torch")
+_HUNTED = {
+    "data": "data, classifier trained on the snapshot",
+    "samples": "samples, scaled to the events seen",
+}
 _NAMES = {
     "data": "all data",
     "snapshot": "samples of the snapshot",
@@ -77,7 +85,7 @@ class SummaryRow:
 
 
 def build_report(
-    comparison: Comparison,
+    findings: Findings,
     run: RunFacts,
     settings: ValidateConfig,
     *,
@@ -86,11 +94,12 @@ def build_report(
     """Returns the content of report.json as plain JSON types.
 
     Args:
-        comparison: the curves.
+        findings: of the validation.
         run: what the snapshot is.
         settings: what was asked for.
         distance: distance to the true density, where that is known.
     """
+    comparison = findings.comparison
     rated: Document = {
         name: _rated(result, comparison.seconds.get(name))
         for name, result in comparison.curves.items()
@@ -117,6 +126,11 @@ def build_report(
             "n_signal": comparison.n_signal,
             "n_background": comparison.n_background,
         },
+        "methods": [_method(line) for line in findings.methods],
+        "bump_hunt": {name: list(found) for name, found in findings.hunts.items()},
+        "closure": list(findings.closure),
+        "compression": None if findings.compression is None else findings.compression.document(),
+        "not_possible": dict(findings.not_possible),
         "facts": dict(run.facts),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings))),
         "seeds": {"validate": settings.seed},
@@ -125,22 +139,36 @@ def build_report(
 
 
 def validation_figures(
-    comparison: Comparison, samples: TwoSamples, history: History, regions: Regions
+    findings: Findings, material: Material, history: History, settings: ValidateConfig
 ) -> dict[str, Figure]:
     """Returns every figure of the report by its file name.
 
     Args:
-        comparison: the curves.
-        samples: events of the snapshot and of the data.
+        findings: of the validation.
+        material: events of the snapshot and of the data.
         history: NLL over time.
-        regions: signal region and sidebands, for the spectrum.
+        settings: signal region and sidebands.
     """
+    comparison = findings.comparison
+    regions = Regions(settings.signal_region, settings.sidebands)
+    samples = TwoSamples(material.schema, material.samples, material.data_of_samples)
     tested = f"{comparison.n_background:,} background, {comparison.n_signal:,} signal in the SR"
     figures = {
         "sic": sic_figure(comparison.curves, caption=tested),
         "roc": roc_figure(comparison.curves, caption=tested),
-        "spectrum": spectrum_figure(samples, regions),
     }
+    if findings.methods:
+        figures["methods"] = methods_figure(findings.methods, optimum=comparison.optimum)
+    resonant = material.schema.resonant
+    for name, found in findings.hunts.items():
+        figures[f"bump_{name}"] = spectra_figure(
+            found, resonant, settings.signal_region, caption=_HUNTED[name]
+        )
+    if findings.closure:
+        figures["closure"] = closure_figure(findings.closure)
+    if findings.compression is not None:
+        figures["compression"] = compression_figure(findings.compression)
+    figures["spectrum"] = spectrum_figure(samples, regions)
     if len(history.nll) > 0:
         figures["nll"] = nll_figure(history)
     figures["marginals"] = marginals_figure(samples)
@@ -149,7 +177,7 @@ def validation_figures(
 
 
 def write_report(
-    folder: Path, report: Document, comparison: Comparison, figures: Mapping[str, Figure]
+    folder: Path, report: Document, findings: Findings, figures: Mapping[str, Figure]
 ) -> Path:
     """Writes the report and returns the path of report.html.
 
@@ -160,7 +188,7 @@ def write_report(
     Args:
         folder: the report's folder; it is made.
         report: from `build_report`.
-        comparison: the curves.
+        findings: of the validation.
         figures: figures by file name.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +196,9 @@ def write_report(
     final.unlink(missing_ok=True)
     for name, figure in figures.items():
         save_figure(figure, folder / "figures", name)
-    points = {name: _points(result) for name, result in comparison.curves.items()}
+    curves = findings.comparison.curves
+    points = {name: _points(result) for name, result in curves.items()}
+    points |= {f"{line.name} on {line.on}": _points(line.result) for line in findings.methods}
     (folder / "curves.json").write_text(_as_json(points), encoding="utf-8")
     page = folder / "report.html"
     page.write_text(render_page(report, summary_rows(report), figures), encoding="utf-8")
@@ -204,6 +234,16 @@ def installed_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     return versions
+
+
+def _method(line: MethodLine) -> Document:
+    return {
+        "name": line.name,
+        "title": METHODS[line.name].title,
+        "on": line.on,
+        "n_trainings": line.n_trainings,
+        **_rated(line.result, None),
+    }
 
 
 def _rated(result: MethodResult, seconds: float | None) -> Document:

@@ -1,47 +1,28 @@
-"""The comparison that a snapshot is judged by: CWoLa on data, on samples, on byte-equal events."""
+"""What a validation found: from the documents of its parts to results.
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+The heart of it is the comparison that a snapshot is judged by: CWoLa on data, on samples, on
+byte-equal events.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from onlineflows.errors import TooFewEventsError
-from onlineflows.offline.inputs import MethodConfig, MethodInputs
-from onlineflows.offline.methods import best_possible, learned_nothing, search
-from onlineflows.offline.scores import Evaluation, MethodResult, average
+from onlineflows.errors import DataError
+from onlineflows.offline.compression import CompressionResult, compare_with_stored
+from onlineflows.offline.inputs import MethodConfig
+from onlineflows.offline.material import Material
+from onlineflows.offline.methods import best_possible
+from onlineflows.offline.parts import Document, Part, result_of
+from onlineflows.offline.scores import MethodResult, average
+from onlineflows.offline.searches import SnapshotSearches, StoredCurve
+from onlineflows.offline.studies import NOT_POSSIBLE, yields_of
 from onlineflows.settings import ValidateConfig
 
-Progress = Callable[[str, int, int], None]
-"""Told the curve in work, the classifiers trained so far and how many there will be."""
-
-
-def _quiet(curve: str, done: int, total: int, /) -> None:
-    """Tells nobody."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Inputs:
-    """What is compared.
-
-    Args:
-        data: the events that the snapshot was trained on, shape (n, d), the resonant feature first.
-        samples: events drawn from the snapshot, shape (n_samples, d).
-        evaluation: truth-labelled events that neither was trained on.
-        snapshot_nbytes: size of the snapshot.
-    """
-
-    data: NDArray[np.floating[Any]]
-    samples: NDArray[np.floating[Any]]
-    evaluation: Evaluation
-    snapshot_nbytes: int
-
-    @property
-    def n_byte_equal(self) -> int:
-        """Events of d float32 that fit into the snapshot's size, at most all of them."""
-        return min(self.snapshot_nbytes // (4 * int(self.data.shape[1])), len(self.data))
+Documents = Mapping[str, Document]
+"""Of the finished parts, by name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,114 +61,143 @@ class Comparison:
         return named if self.optimum is None else {**named, "optimum": self.optimum}
 
 
-def compare(
-    inputs: Inputs,
-    settings: ValidateConfig,
-    *,
-    clock: Callable[[], float],
-    progress: Progress = _quiet,
-) -> Comparison:
-    """Returns CWoLa on the data, on samples of the snapshot and on the byte-equal stored events.
-
-    The byte-equal events are what a trigger with a prescale could have kept in the snapshot's
-    size. Each curve has random numbers of its own, all derived from the seed.
+@dataclass(frozen=True, slots=True, eq=False)
+class MethodLine:
+    """A method in one place.
 
     Args:
-        inputs: data, samples, evaluation events, snapshot size.
-        settings: regions, folds, draws, floor, seed.
-        clock: monotonic seconds, for the wall times.
-        progress: called after each trained classifier.
-
-    Raises:
-        DataError: too few data or samples in a region, or too few evaluation events.
+        name: in the table of methods.
+        on: "data" or "snapshot".
+        result: mean over trainings with their standard deviation; of a single training with the
+            errors of the evaluation.
+        n_trainings: trainings.
     """
-    config = MethodConfig.from_settings(settings)
-    tested = inputs.evaluation.within(config.regions)
-    steps = _Steps(progress, total=config.trees.folds * (2 + settings.draws))
-    seeds = np.random.SeedSequence(settings.seed).spawn(2 + settings.draws)
-    generators = [np.random.default_rng(seed) for seed in seeds]
 
-    watch = _Watch(clock)
-    with watch.timing("data"):
-        step = steps.named("data")
-        data = _cwola(inputs.data, tested, config, rng=generators[0], progress=step)
-    with watch.timing("snapshot"):
-        step = steps.named("snapshot")
-        snapshot = _cwola(inputs.samples, tested, config, rng=generators[1], progress=step)
-    with watch.timing("byte_equal"):
-        step = steps.named("byte_equal")
-        draws = [
-            _byte_equal_draw(inputs, tested, config, rng=rng, progress=step)
-            for rng in generators[2:]
-        ]
+    name: str
+    on: str
+    result: MethodResult
+    n_trainings: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Findings:
+    """Everything that the parts say together.
+
+    Args:
+        comparison: the heart of it.
+        methods: further searches.
+        hunts: bump hunts after cuts, by what was hunted in; see `spectra.hunts`.
+        closure: lines of the closure table.
+        compression: what the snapshot is worth in stored events; None where not asked for.
+        not_possible: what couldn't be done, by name, and why.
+    """
+
+    comparison: Comparison
+    methods: tuple[MethodLine, ...] = ()
+    hunts: Mapping[str, Sequence[Document]] = field(default_factory=dict)
+    closure: tuple[Document, ...] = ()
+    compression: CompressionResult | None = None
+    not_possible: Mapping[str, str] = field(default_factory=dict)
+
+
+def assemble(
+    parts: Sequence[Part], documents: Documents, material: Material, settings: ValidateConfig
+) -> Findings:
+    """Returns what the finished parts say.
+
+    Args:
+        parts: of the plan.
+        documents: theirs, by name.
+        material: what they worked on.
+        settings: regions, floor, seed.
+    """
+    possible = {
+        name: document for name, document in documents.items() if NOT_POSSIBLE not in document
+    }
+    refused = {
+        name: str(document[NOT_POSSIBLE])
+        for name, document in documents.items()
+        if NOT_POSSIBLE in document
+    }
+    hunts: dict[str, Sequence[Document]] = {}
+    for name, found in documents["cwola_snapshot"].get("hunts", {}).items():
+        if isinstance(found, dict):
+            refused[f"bump hunt in {name}"] = str(found[NOT_POSSIBLE])
+        else:
+            hunts[name] = found
+    compression = _compression(parts, possible, material, settings)
+    return Findings(
+        comparison=_comparison(parts, documents, material, settings),
+        methods=_methods(parts, possible),
+        hunts=hunts,
+        closure=tuple(possible.get("closure", {}).get("lines", ())),
+        compression=compression,
+        not_possible=refused,
+    )
+
+
+def _comparison(
+    parts: Sequence[Part], documents: Documents, material: Material, settings: ValidateConfig
+) -> Comparison:
+    config = MethodConfig.from_settings(settings)
+    tested = material.evaluation.within(config.regions)
+    drawn = [documents[part.name] for part in parts if part.kind == "byte_equal"]
+    draws = [result_of(document["result"]) for document in drawn]
+    data, snapshot = documents["cwola_data"], documents["cwola_snapshot"]
     return Comparison(
-        data=data,
-        snapshot=snapshot,
+        data=result_of(data["result"]),
+        snapshot=result_of(snapshot["result"]),
         byte_equal=average(draws),
         optimum=best_possible(tested, config),
-        n_byte_equal=inputs.n_byte_equal,
+        n_byte_equal=material.n_byte_equal,
         n_draws=len(draws),
         n_untrainable=sum(draw.n_train_sr == 0 for draw in draws),
         n_signal=int(np.count_nonzero(tested.label == 1)),
         n_background=int(np.count_nonzero(tested.label == 0)),
-        seconds=watch.seconds,
+        seconds={
+            "data": data["seconds"],
+            "snapshot": snapshot["seconds"],
+            "byte_equal": sum(document["seconds"] for document in drawn),
+        },
     )
 
 
-class _Watch:
-    """Wall time of named parts."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def timing(self, name: str) -> Iterator[None]:
-        start = self._clock()
-        yield
-        self.seconds[name] = self._clock() - start
+def _methods(parts: Sequence[Part], documents: Documents) -> tuple[MethodLine, ...]:
+    found: dict[tuple[str, str], list[MethodResult]] = {}
+    for part in parts:
+        if part.kind == "method" and part.name in documents:
+            place = str(part.arguments["name"]), str(part.arguments["on"])
+            found.setdefault(place, []).append(result_of(documents[part.name]["result"]))
+    return tuple(
+        MethodLine(name, on, results[0] if len(results) == 1 else average(results), len(results))
+        for (name, on), results in found.items()
+    )
 
 
-class _Steps:
-    """Counts trained classifiers over all curves."""
-
-    def __init__(self, progress: Progress, *, total: int) -> None:
-        self._progress = progress
-        self._total = total
-        self._done = 0
-
-    def named(self, curve: str) -> Callable[[], None]:
-        def step() -> None:
-            self._done += 1
-            self._progress(curve, self._done, self._total)
-
-        return step
-
-
-def _byte_equal_draw(
-    inputs: Inputs,
-    tested: Evaluation,
-    config: MethodConfig,
-    *,
-    rng: np.random.Generator,
-    progress: Callable[[], None],
-) -> MethodResult:
-    rows = rng.choice(len(inputs.data), size=inputs.n_byte_equal, replace=False)
+def _compression(
+    parts: Sequence[Part], documents: Documents, material: Material, settings: ValidateConfig
+) -> CompressionResult | None:
+    stored = [documents[p.name] for p in parts if p.kind == "stored" and p.name in documents]
+    sampled = [documents[p.name] for p in parts if p.kind == "sampled" and p.name in documents]
+    if len(stored) < 2 or not sampled:
+        return None
+    ordered = sorted(stored, key=lambda document: int(document["n_events"]))
+    columns: dict[str, Any] = {
+        name: np.array([np.nan if v is None else v for document in sampled for v in document[name]])
+        for name in ("sic", "significance", "signal_kept")
+    }
     try:
-        return _cwola(inputs.data[rows], tested, config, rng=rng, progress=progress)
-    except TooFewEventsError:
-        for _ in range(config.trees.folds):
-            progress()
-        return learned_nothing(tested, config)
-
-
-def _cwola(
-    x: NDArray[np.floating[Any]],
-    tested: Evaluation,
-    config: MethodConfig,
-    *,
-    rng: np.random.Generator,
-    progress: Callable[[], None],
-) -> MethodResult:
-    inputs = MethodInputs(events={"data": x})
-    return search("cwola", inputs, tested, config=config, rng=rng, progress=progress)
+        return compare_with_stored(
+            StoredCurve(
+                np.array([document["n_events"] for document in ordered]),
+                tuple(np.array(document["sic"]) for document in ordered),
+            ),
+            SnapshotSearches(**columns),
+            yields=yields_of(material, settings),
+            n_seen=len(material.data),
+            f_store=material.snapshot_nbytes
+            / max(material.data.shape[1] * 4 * len(material.data), 1),
+            rng=np.random.default_rng(settings.seed),
+        )
+    except DataError:
+        return None

@@ -23,7 +23,10 @@ VERBS = {
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
-    "validate": (["snapshot"], LOUD | {"--data", "--output", "--set"}),
+    "validate": (
+        ["snapshot"],
+        LOUD | {"--data", "--output", "--set", "--method", "--compression", "--preset", "--jobs"},
+    ),
     "bench": (
         ["name"],
         LOUD | {"--quick", "--full", "--dataset", "--config", "--output", "--jobs"},

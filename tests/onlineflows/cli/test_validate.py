@@ -1,13 +1,17 @@
 """`onlineflows validate`: the report, on the stand-in and on events of a file."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import onlineflows.cli.parts
 import onlineflows.cli.validate
+from onlineflows.online.snapshot import find_snapshot, read_snapshot, write_snapshot
 from replay.sinks import open_sink
 from replay.sources.standin_density import StandinDensity
 from streams import LHCO
@@ -58,12 +62,48 @@ def test_a_snapshot_of_a_part_is_compared_with_that_part(
     command, finished_run: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(finished_run, tmp_path / "part", symlinks=True)
-    (manifest,) = run.glob("snapshots/0*/manifest.json")
-    manifest.write_text(manifest.read_text().replace('"n_seen":8000', '"n_seen":1500'))
+    whole = read_snapshot(find_snapshot(run))
+    part = dataclasses.replace(whole.manifest, n_seen=1500)
+    write_snapshot(
+        run / "snapshots", dataclasses.replace(whole, manifest=part), manifest_nbytes=65_536
+    )
     report = command("validate", run, "-q", "--json", "-o", tmp_path / "report").document
     # More than 1,500 events have the snapshot's size: all that there are were stored.
     assert report["snapshot_nbytes"] > 1500 * 20
     assert report["cwola"]["byte_equal"]["n_events"] == report["events_seen"] == 1500
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("few_events")
+def test_processes_change_nothing_and_finished_parts_are_kept(
+    command, finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report(folder: str, *options: object) -> Any:
+        target = tmp_path / folder
+        said = command("validate", finished_run, "-q", "--json", "-o", target, *options)
+        document = said.document
+        del document["created"]
+        return document
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a finished part is computed again")
+
+    here, elsewhere = report("here"), report("elsewhere", "--jobs", 2, "--compression")
+    monkeypatch.setattr(onlineflows.cli.parts, "run_part", refuse)
+    again = report("elsewhere", "--compression")
+
+    assert again == elsewhere
+    assert elsewhere["compression"]["n_seen"] == 8000
+    for curve in ("data", "snapshot", "byte_equal"):
+        for document in (here, elsewhere):
+            del document["cwola"][curve]["seconds"]
+    assert here["cwola"] == elsewhere["cwola"]
+
+
+def test_a_method_nobody_knows_is_refused(refused, finished_run: Path) -> None:
+    assert "--method: expected one of cwola" in refused(
+        "validate", finished_run, "--method", "cathod"
+    )
 
 
 def write_labelled(path: Path, seed: int) -> None:

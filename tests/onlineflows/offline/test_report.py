@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onlineflows.offline.compression import compare_with_stored
 from onlineflows.offline.curves import sic_figure
 from onlineflows.offline.distance import Distance
-from onlineflows.offline.distributions import TwoSamples
 from onlineflows.offline.inspection import History
-from onlineflows.offline.regions import Regions
+from onlineflows.offline.material import Material
 from onlineflows.offline.report import (
     Document,
     RunFacts,
@@ -21,8 +21,9 @@ from onlineflows.offline.report import (
     validation_figures,
     write_report,
 )
-from onlineflows.offline.scores import MethodResult, rate_score
-from onlineflows.offline.validate import Comparison
+from onlineflows.offline.scores import Evaluation, MethodResult, rate_score
+from onlineflows.offline.searches import SnapshotSearches, StoredCurve, Yields
+from onlineflows.offline.validate import Comparison, Findings, MethodLine
 from onlineflows.settings import ValidateConfig
 from streams.schema import EventSchema, Feature
 
@@ -61,7 +62,7 @@ def comparison() -> Comparison:
 
 @pytest.fixture(scope="module")
 def report(comparison: Comparison) -> Document:
-    return build_report(comparison, RUN, ValidateConfig(), distance=DISTANCE)
+    return build_report(Findings(comparison), RUN, ValidateConfig(), distance=DISTANCE)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def folder(
     comparison: Comparison, report: Document, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     target = tmp_path_factory.mktemp("run") / "report"
-    write_report(target, report, comparison, {"sic": sic_figure(comparison.curves)})
+    write_report(target, report, Findings(comparison), {"sic": sic_figure(comparison.curves)})
     return target
 
 
@@ -127,7 +128,7 @@ def test_settings_seeds_and_versions_are_kept(report: Document) -> None:
 def test_what_is_not_known_is_null(comparison: Comparison) -> None:
     blind = dataclasses.replace(comparison, optimum=None)
 
-    report = build_report(blind, RUN, ValidateConfig())
+    report = build_report(Findings(blind), RUN, ValidateConfig())
 
     assert report["cwola"]["optimum"] is None
     assert report["nats_to_truth"] is None
@@ -167,16 +168,85 @@ def test_figures_are_there_as_png_and_pdf(folder: Path) -> None:
     assert {p.name for p in (folder / "figures").iterdir()} == {"sic.png", "sic.pdf"}
 
 
+def few_events() -> Material:
+    rng = np.random.default_rng(2)
+    x = rng.uniform(3, 4, (200, 1))
+    evaluation = Evaluation(x, rng.integers(0, 2, 200))
+    schema = EventSchema((Feature("mjj", "TeV", 0, 14),))
+    return Material(schema, x, x, x, evaluation, snapshot_nbytes=1000)
+
+
 @pytest.mark.parametrize("n_entries", [0, 3])
 def test_the_nll_is_drawn_where_there_is_a_history(comparison: Comparison, n_entries: int) -> None:
-    x = np.random.default_rng(2).uniform(3, 4, (200, 1))
-    samples = TwoSamples(EventSchema((Feature("mjj", "TeV", 0, 14),)), x, x)
     history = History(np.arange(n_entries), np.ones(n_entries))
 
-    figures = validation_figures(comparison, samples, history, Regions())
+    figures = validation_figures(Findings(comparison), few_events(), history, ValidateConfig())
 
     always = {"sic", "roc", "spectrum", "marginals", "correlations"}
     assert set(figures) == (always if n_entries == 0 else always | {"nll"})
+
+
+@pytest.fixture(scope="module")
+def findings(comparison: Comparison) -> Findings:
+    edges = np.linspace(2.9, 6.9, 41)
+    hunt = {
+        "cut": 0.1,
+        "edges": edges.tolist(),
+        "events": np.exp(12 - edges[1:]).tolist(),
+        "expected": np.exp(12 - edges[1:]).tolist(),
+        "scale": 2.0,
+        "observed": 5000.0,
+        "background": [4000.0, 50.0],
+        "z_local": 12.3,
+        "z_global": 3.3,
+        "is_bound": True,
+        "n_toys": 2000,
+        "p_fit": 0.4,
+    }
+    line = {
+        "method": "direct",
+        "efficiency": 0.01,
+        "predicted": [900.0, 20.0],
+        "true": [1000.0, 30.0],
+        "ratio": [0.9, 0.03],
+    }
+    return Findings(
+        comparison,
+        methods=(
+            MethodLine("cwola", "data", comparison.data, 5),
+            MethodLine("cwola", "snapshot", comparison.snapshot, 5),
+        ),
+        hunts={"data": [hunt], "samples": [hunt]},
+        closure=(line,),
+        compression=compare_with_stored(
+            StoredCurve(np.array([1000, 10_000]), (np.array([1.0, 1.2]), np.array([4.0, 5.0]))),
+            SnapshotSearches(np.array([3.0, 3.2]), np.array([6.0, 6.1]), np.array([0.9, 1.0])),
+            yields=Yields(0.005, 0.1),
+            n_seen=10_000,
+            f_store=0.01,
+            rng=np.random.default_rng(1),
+        ),
+        not_possible={"anode_data": "no <densities>"},
+    )
+
+
+def test_further_studies_have_figures_and_tables(findings: Findings, tmp_path: Path) -> None:
+    figures = validation_figures(findings, few_events(), History(), ValidateConfig())
+    report = build_report(findings, RUN, ValidateConfig())
+    page = write_report(tmp_path, report, findings, {"closure": figures["closure"]}).read_text()
+
+    assert {"methods", "bump_data", "bump_samples", "closure", "compression"} <= set(figures)
+    for text in ("12.3 σ", "&gt; 3.3 σ", "0.900 ± 0.030", "samples of the sideband model", "CWoLa"):
+        assert text in page
+    assert "no &lt;densities&gt;" in page
+    assert set(json.loads((tmp_path / "curves.json").read_text())) >= {"cwola on data", "data"}
+
+
+def test_the_equivalent_fraction_is_in_the_report(findings: Findings) -> None:
+    report = build_report(findings, RUN, ValidateConfig())
+
+    assert 0.1 < report["compression"]["equivalent_significance"]["f"] <= 1
+    assert report["methods"][0]["title"] == "CWoLa"
 
 
 def test_the_points_of_the_curves_are_kept(folder: Path, comparison: Comparison) -> None:
@@ -189,7 +259,7 @@ def test_numbers_that_json_cannot_hold_are_refused(
     comparison: Comparison, report: Document, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_report(tmp_path, {**report, "nats_to_truth": float("nan")}, comparison, {})
+        write_report(tmp_path, {**report, "nats_to_truth": float("nan")}, Findings(comparison), {})
 
     assert not (tmp_path / "report.json").exists()
 
@@ -204,6 +274,8 @@ def test_numbers_that_json_cannot_hold_are_refused(
 def test_the_page_says_what_is_unusual(
     comparison: Comparison, report: Document, tmp_path: Path, changes: Document, text: str
 ) -> None:
-    page = write_report(tmp_path, {**report, **changes}, comparison, {}).read_text("utf-8")
+    page = write_report(tmp_path, {**report, **changes}, Findings(comparison), {}).read_text(
+        "utf-8"
+    )
 
     assert (text in page) is (changes.get("nats_to_truth", 0) is not None)

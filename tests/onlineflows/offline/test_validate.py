@@ -1,17 +1,25 @@
-"""The comparison of data, samples, byte-equal events and optimum."""
+"""From material through the parts to what a validation found."""
 
 import dataclasses
-import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from onlineflows.errors import DataError
+from onlineflows.errors import ConfigError, DataError
+from onlineflows.offline.material import Material
+from onlineflows.offline.parts import Part
+from onlineflows.offline.plan import Wanted, plan
 from onlineflows.offline.scores import Evaluation, average
-from onlineflows.offline.validate import Comparison, Inputs, compare
+from onlineflows.offline.studies import run_part
+from onlineflows.offline.validate import Comparison, Findings, assemble
 from onlineflows.settings import ValidateConfig
+from streams.schema import EventSchema, Feature
 
 SETTINGS = ValidateConfig(folds=2, draws=2, min_background=20)
+SCHEMA = EventSchema(
+    (Feature("mjj", "TeV", 0, 14), Feature("x", "", -50, 50), Feature("y", "", -50, 50))
+)
 
 
 def events(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -22,26 +30,37 @@ def events(n: int, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([m, x]).astype(np.float32), label
 
 
-def make_inputs(*, snapshot_nbytes: int = 12_000) -> Inputs:
+def make_material(*, snapshot_nbytes: int = 12_000) -> Material:
     x, label = events(3000, 0.3, seed=3)
     centred = x[:, 1:] - 1.5
     ratio = 0.5 * (x[:, 1:] ** 2).sum(axis=1) - 2 * (centred**2).sum(axis=1)
-    return Inputs(
-        data=events(2000, 0.1, seed=1)[0],
+    data, truth = events(2000, 0.1, seed=1)
+    return Material(
+        schema=SCHEMA,
+        data=data,
         samples=events(2000, 0.1, seed=2)[0],
+        fresh=events(2000, 0.1, seed=4)[0],
         evaluation=Evaluation(x, label, ratio),
         snapshot_nbytes=snapshot_nbytes,
+        truth=truth,
     )
 
 
-def run(inputs: Inputs, settings: ValidateConfig = SETTINGS) -> Comparison:
-    ticks = itertools.count()
-    return compare(inputs, settings, clock=lambda: float(next(ticks)))
+def find(
+    material: Material, settings: ValidateConfig = SETTINGS, wanted: Wanted | None = None
+) -> Findings:
+    parts: Sequence[Part] = plan(wanted or Wanted(), material, settings)
+    documents = {part.name: run_part(part, material, settings) for part in parts}
+    return assemble(parts, documents, material, settings)
+
+
+def run(material: Material, settings: ValidateConfig = SETTINGS) -> Comparison:
+    return find(material, settings).comparison
 
 
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    return run(make_inputs())
+    return run(make_material())
 
 
 def test_curves_have_the_names_of_the_report(comparison: Comparison) -> None:
@@ -49,9 +68,9 @@ def test_curves_have_the_names_of_the_report(comparison: Comparison) -> None:
 
 
 def test_without_exact_scores_there_is_no_optimum() -> None:
-    inputs = make_inputs(snapshot_nbytes=24)
+    material = make_material(snapshot_nbytes=24)
     blind = dataclasses.replace(
-        inputs, evaluation=dataclasses.replace(inputs.evaluation, optimum=None)
+        material, evaluation=dataclasses.replace(material.evaluation, optimum=None)
     )
 
     assert list(run(blind).curves) == ["data", "snapshot", "byte_equal"]
@@ -76,21 +95,21 @@ def test_byte_equal_draws_hold_what_fits_into_the_snapshot(comparison: Compariso
 
 
 def test_a_snapshot_larger_than_the_data_leaves_all_events() -> None:
-    assert make_inputs(snapshot_nbytes=10**9).n_byte_equal == 2000
+    assert make_material(snapshot_nbytes=10**9).n_byte_equal == 2000
 
 
 def test_draws_that_are_too_small_to_train_on_count_as_a_random_score() -> None:
-    found = run(make_inputs(snapshot_nbytes=24))
+    found = run(make_material(snapshot_nbytes=24))
 
     assert found.n_untrainable == 2
     assert (found.byte_equal.auc.value, found.byte_equal.max_sic.value) == (0.5, 1.0)
 
 
 def test_only_the_seed_decides_the_random_numbers() -> None:
-    inputs = make_inputs(snapshot_nbytes=1200)
+    material = make_material(snapshot_nbytes=1200)
 
-    first, again = run(inputs), run(inputs)
-    other = run(inputs, dataclasses.replace(SETTINGS, seed=2))
+    first, again = run(material), run(material)
+    other = run(material, dataclasses.replace(SETTINGS, seed=2))
 
     assert {n: (r.auc, r.max_sic) for n, r in again.curves.items()} == {
         n: (r.auc, r.max_sic) for n, r in first.curves.items()
@@ -108,22 +127,9 @@ def test_evaluation_events_outside_the_signal_region_are_not_counted(
     assert comparison.n_background == np.count_nonzero(inside & (label == 0))
 
 
-def test_progress_counts_every_classifier_once() -> None:
-    seen: list[tuple[str, int, int]] = []
-
-    compare(
-        make_inputs(snapshot_nbytes=24),
-        SETTINGS,
-        clock=lambda: 0.0,
-        progress=lambda curve, done, total: seen.append((curve, done, total)),
-    )
-
-    names = ["data"] * 2 + ["snapshot"] * 2 + ["byte_equal"] * 4
-    assert seen == [(name, i + 1, 8) for i, name in enumerate(names)]
-
-
 def test_wall_time_is_kept_for_each_trained_curve(comparison: Comparison) -> None:
-    assert comparison.seconds == {"data": 1.0, "snapshot": 1.0, "byte_equal": 1.0}
+    assert set(comparison.seconds) == {"data", "snapshot", "byte_equal"}
+    assert all(seconds > 0 for seconds in comparison.seconds.values())
 
 
 def test_an_average_is_the_mean_with_the_spread_as_error(comparison: Comparison) -> None:
@@ -153,8 +159,46 @@ def test_a_single_result_cannot_be_averaged(comparison: Comparison) -> None:
 
 
 def test_data_without_events_in_the_regions_are_refused() -> None:
-    inputs = make_inputs()
-    elsewhere = dataclasses.replace(inputs, data=inputs.data + np.float32(5.0))
+    material = make_material()
+    elsewhere = dataclasses.replace(material, data=material.data + np.float32(5.0))
 
     with pytest.raises(DataError, match="expected events in the signal region"):
         run(elsewhere)
+
+
+def test_what_the_events_do_not_allow_is_told_and_the_rest_goes_on() -> None:
+    angle = EventSchema((Feature("angle", "rad", 0, 14), *SCHEMA.features[1:]))
+    material = dataclasses.replace(make_material(), schema=angle)
+    found = find(material, wanted=Wanted(methods=("cwola",)))
+
+    assert "in GeV or TeV" in found.not_possible["bump hunt in data"]
+    assert [(line.name, line.on) for line in found.methods] == [
+        ("cwola", "data"),
+        ("cwola", "snapshot"),
+    ]
+
+
+def test_the_closure_needs_a_model_of_the_sidebands() -> None:
+    document = run_part(Part("closure", "closure"), make_material(), SETTINGS)
+
+    assert "expected a model of the sidebands" in document["not_possible"]
+
+
+def test_methods_are_known_by_name() -> None:
+    with pytest.raises(ConfigError, match="--method: expected one of cwola"):
+        Wanted(methods=("cwolla",))
+
+
+def test_a_method_that_cannot_run_on_this_snapshot_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="train a sideband model"):
+        plan(Wanted(methods=("anode",)), make_material(), SETTINGS)
+
+
+def test_the_full_preset_trains_methods_several_times_and_measures_everything() -> None:
+    parts = plan(Wanted("full"), make_material(), SETTINGS)
+    kinds = [part.kind for part in parts]
+
+    assert kinds.count("method") == 10  # CWoLa five times on data and on samples
+    assert {"closure", "stored", "sampled", "byte_equal", "curve"} <= set(kinds)
+    assert len({part.name for part in parts}) == len(parts)
+    assert kinds.count("stored") > 2
