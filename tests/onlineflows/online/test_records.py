@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -187,7 +188,7 @@ def test_a_run_that_cannot_be_ended_says_how_to_go_on(tmp_path, monkeypatch) -> 
             ended = RunEnded(Counts(), "GOOD", "", 0, 0, 0, 0, True, end)
             return [RunBegan(EPOCH, 1, SCHEMA, "lossless"), ended]
 
-        def __enter__(self) -> "Stream":
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_error: object) -> None:
