@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from onlineflows.bench.labelled import LabelledTruth
-from onlineflows.bench.learning import BLOCK_EVENTS, feed
+from onlineflows.bench.learned import ensemble_of, learned, nbytes_of
+from onlineflows.bench.learning import BLOCK_EVENTS
 from onlineflows.bench.study import Key, Row
-from onlineflows.density import Density
-from onlineflows.errors import DataError
+from onlineflows.model_settings import BufferOverrides, ModelConfig
 from onlineflows.offline.compression import compare_with_stored
 from onlineflows.offline.cwola import cwola
 from onlineflows.offline.inputs import MethodConfig, MethodInputs, Training
@@ -29,12 +29,38 @@ from onlineflows.offline.searches import (
     snapshot_searches,
     stored_searches,
 )
-from onlineflows.online.learner import Learner
-from onlineflows.settings import FlowConfig, LearnerConfig, SnapshotConfig
+from onlineflows.settings import (
+    FlowConfig,
+    LearnerConfig,
+    PreprocessConfig,
+)
 
+WINDOW = ModelConfig(
+    "window",
+    inside=(3.1, 3.9),
+    replicas=6,
+    bootstrap=False,
+    buffer=BufferOverrides(uses=16),
+)
+"""Seven θ for signal region and sidebands alone, as in configs/search.toml."""
+MARKS = (100_000, 300_000, 1_000_000, 3_000_000)
 STORED_SEED = 5000
 """Streams of stored events are others than those that are learned from."""
 TEST_SEED = 77
+
+
+def default_models() -> dict[str, LearnerConfig]:
+    """Returns what is trained, by name: flows of several sizes, and a model of the window alone."""
+    default = LearnerConfig()
+    sizes = {"2 x 24": (2, 24), "2 x 40": (2, 40), "3 x 128": (3, 128), "4 x 192": (4, 192)}
+    return {
+        "default": default,
+        "window": dataclasses.replace(default, models=(WINDOW,)),
+        **{
+            name: dataclasses.replace(default, flow=FlowConfig(blocks=blocks, hidden=hidden))
+            for name, (blocks, hidden) in sizes.items()
+        },
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,45 +69,50 @@ class Setting:
 
     Args:
         fractions: shares of signal in the stream.
-        marks: numbers of events seen, with the default flow.
-        flows: further flows by name, at `at_mark` events.
-        at_mark: events seen by those.
+        models: what is trained, by name; the first model of each is searched.
+        marks: numbers of events seen, by name.
         stored: numbers of stored events.
         draws: stretches of the stream for each of them.
         seeds: streams that are learned from.
         trainings: searches on each snapshot.
-        n_samples: samples to search on: at least, and at most; between them as many as seen.
+        n_samples: samples of the whole spectrum to search on: at least, and at most; between them
+            as many as seen.
         n_test: background and signal events of the evaluation set.
+        config: regions and classifier.
     """
 
     fractions: tuple[float, ...] = (0.01, 0.003, 0.001)
-    marks: tuple[int, ...] = (100_000, 300_000, 1_000_000, 3_000_000, 10_000_000)
-    flows: dict[str, FlowConfig] = field(
+    models: dict[str, LearnerConfig] = field(default_factory=default_models)
+    marks: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {
-            "2 x 24": FlowConfig(blocks=2, hidden=24),
-            "2 x 40": FlowConfig(blocks=2, hidden=40),
-            "3 x 128": FlowConfig(blocks=3, hidden=128),
-            "4 x 192": FlowConfig(blocks=4, hidden=192),
+            "default": (*MARKS, 10_000_000),
+            "window": MARKS,
+            **dict.fromkeys(("2 x 24", "2 x 40", "3 x 128", "4 x 192"), (1_000_000,)),
         }
     )
-    at_mark: int = 1_000_000
     stored: tuple[int, ...] = (
         *(3000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
         *(1_000_000, 2_000_000, 4_000_000),
     )
     draws: int = 10
     seeds: int = 3
-    trainings: int = 3
-    n_samples: tuple[int, int] = (1_000_000, 2_000_000)
+    trainings: int = 1
+    n_samples: tuple[int, int] = (2_000_000, 4_000_000)
     n_test: tuple[int, int] = (600_000, 30_000)
     config: MethodConfig = field(default_factory=MethodConfig)
 
 
 QUICK = Setting(
     fractions=(0.05,),
-    marks=(20_480, 24_576),
-    flows={"2 x 8": FlowConfig(blocks=2, hidden=8)},
-    at_mark=20_480,
+    models={
+        "2 x 8": LearnerConfig(flow=FlowConfig(blocks=2, hidden=8)),
+        "window": LearnerConfig(
+            models=(ModelConfig("window", inside=(3.1, 3.9), replicas=1, bootstrap=False),),
+            flow=FlowConfig(blocks=2, hidden=8),
+            preprocess=PreprocessConfig(fit_events=2000),
+        ),
+    },
+    marks={"2 x 8": (20_480, 24_576), "window": (20_480,)},
     stored=(3000, 10_000, 20_000),
     draws=2,
     seeds=1,
@@ -92,21 +123,20 @@ QUICK = Setting(
         MethodConfig(), trees=dataclasses.replace(MethodConfig().trees, folds=2, max_iter=10)
     ),
 )
-DEFAULT_FLOW = "default"
 
 
 def keys(setting: Setting) -> list[Key]:
     """Returns the cells of the study: searches on stored events, and on snapshots."""
-    runs = [(DEFAULT_FLOW, n) for n in setting.marks]
-    runs += [(flow, setting.at_mark) for flow in setting.flows]
     found: list[Key] = []
     for fraction in setting.fractions:
         stored = {"part": "stored", "fraction": fraction}
         found += [{**stored, "n_events": n} for n in setting.stored]
-        for flow, n in runs:
-            for seed in range(1, 1 + setting.seeds):
-                key = {"part": "snapshot", "fraction": fraction, "flow": flow}
-                found.append({**key, "n_seen": n, "seed": seed})
+        found += [
+            {"part": "snapshot", "fraction": fraction, "model": model, "n_seen": n, "seed": seed}
+            for model, marks in setting.marks.items()
+            for n in marks
+            for seed in range(1, 1 + setting.seeds)
+        ]
     return found
 
 
@@ -121,7 +151,7 @@ def measure(truth: Callable[[], LabelledTruth], setting: Setting, key: Key) -> l
     torch.set_num_threads(1)
     if key["part"] == "stored":
         return [search_stored(truth(), setting, key["fraction"], key["n_events"])]
-    run = Run(key["fraction"], key["flow"], key["n_seen"], key["seed"])
+    run = Run(key["fraction"], key["model"], key["n_seen"], key["seed"])
     return [search_snapshot(truth(), setting, run)]
 
 
@@ -131,13 +161,13 @@ class Run:
 
     Args:
         fraction: share of signal in the stream.
-        flow: name of the flow.
+        model: name of what is trained.
         n_seen: events.
         seed: of the stream.
     """
 
     fraction: float
-    flow: str
+    model: str
     n_seen: int
     seed: int
 
@@ -157,10 +187,11 @@ def search_stored(made: LabelledTruth, setting: Setting, fraction: float, n: int
 def search_snapshot(made: LabelledTruth, setting: Setting, run: Run) -> Row:
     """Returns the searches on the snapshot of one run."""
     search, regions, yields = _search(made, setting, run.fraction)
-    config = LearnerConfig()
-    if run.flow != DEFAULT_FLOW:
-        config = dataclasses.replace(config, flow=setting.flows[run.flow])
-    density = learned(made, config, run.n_seen, seed=run.seed, fraction=run.fraction)
+    config = setting.models[run.model]
+    learner = learned(made, config, run.n_seen, seed=run.seed, fraction=run.fraction)
+    density = ensemble_of(learner)
+    first = learner.models[config.models[0].name]
+    share = first.n_taken / learner.n_accepted
 
     def draw(n_events: int, rng: np.random.Generator) -> Events:
         return density.sample(n_events, seed=int(rng.integers(2**31)))
@@ -171,13 +202,14 @@ def search_snapshot(made: LabelledTruth, setting: Setting, run: Run) -> Row:
         yields=yields,
         in_region=lambda x: regions.in_signal_region(x[:, 0]),
         n_seen=run.n_seen,
-        n_samples=int(np.clip(run.n_seen, *setting.n_samples)),
+        n_samples=int(share * np.clip(run.n_seen, *setting.n_samples)),
         n_trainings=setting.trainings,
         seed=run.seed,
+        share=share,
     )
     return {
-        "n_parameters": density.flow.spec.n_parameters,
-        "snapshot_nbytes": nbytes_of(density),
+        "n_parameters": first.thetas().size,
+        "snapshot_nbytes": nbytes_of(learner),
         "event_nbytes": made.schema.event_nbytes,
         "yields": [yields.signal, yields.background],
         "sic": found.sic.tolist(),
@@ -187,16 +219,16 @@ def search_snapshot(made: LabelledTruth, setting: Setting, run: Run) -> Row:
 
 
 def summarise(rows: Sequence[Row]) -> list[Row]:
-    """Returns f* and what goes with it for each share of signal, flow and number of events seen."""
+    """Returns f* and what goes with it for each share of signal, model and events seen."""
     stored: dict[float, list[Row]] = {}
     runs: dict[tuple[float, str, int], list[Row]] = {}
     for row in rows:
         if row["part"] == "stored":
             stored.setdefault(row["fraction"], []).append(row)
         else:
-            runs.setdefault((row["fraction"], row["flow"], row["n_seen"]), []).append(row)
+            runs.setdefault((row["fraction"], row["model"], row["n_seen"]), []).append(row)
     found: list[Row] = []
-    for (fraction, flow, n), group in sorted(runs.items()):
+    for (fraction, model, n), group in sorted(runs.items()):
         curve = sorted(stored[fraction], key=lambda row: row["n_events"])
         result = compare_with_stored(
             StoredCurve(
@@ -215,7 +247,7 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
             {
                 "what": "equivalent trigger fraction",
                 "fraction": fraction,
-                "flow": flow,
+                "model": model,
                 "n_parameters": group[0]["n_parameters"],
                 "snapshot_nbytes": group[0]["snapshot_nbytes"],
                 "n_seeds": len(group),
@@ -223,32 +255,6 @@ def summarise(rows: Sequence[Row]) -> list[Row]:
             }
         )
     return found
-
-
-def learned(
-    truth: LabelledTruth, config: LearnerConfig, n: int, *, seed: int, fraction: float
-) -> Density:
-    """Returns the density after one pass over n events, none of which is kept.
-
-    Raises:
-        DataError: there were too few.
-    """
-    read = truth.open(seed, fraction)
-    learner = Learner(truth.schema, config)
-    while learner.n_seen < n:
-        feed(learner, read(min(BLOCK_EVENTS, n - learner.n_seen))[0])
-    learner.finish()
-    density = learner.density()
-    if density is None:
-        raise DataError(f"expected enough events for a density; got {n}")
-    return density
-
-
-def nbytes_of(density: Density) -> int:
-    """Returns the bytes of a snapshot of this density alone: θ, marginal map, padded manifest."""
-    arrays = density.preprocessing.to_arrays().values()
-    theta = 4 * density.flow.spec.n_parameters
-    return theta + sum(a.nbytes for a in arrays) + SnapshotConfig().manifest_nbytes
 
 
 def cwola_on(config: MethodConfig) -> Callable[[Events, np.random.Generator], Score]:

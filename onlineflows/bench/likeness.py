@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from onlineflows.bench.compression import learned
 from onlineflows.bench.labelled import LabelledTruth
+from onlineflows.bench.learned import ensemble_of, learned
 from onlineflows.bench.learning import BLOCK_EVENTS
 from onlineflows.bench.study import Key, Row
 from onlineflows.offline.classifier import TreesConfig
@@ -75,8 +75,8 @@ def measure(truth: Callable[[], LabelledTruth], setting: Setting, key: Key) -> l
     if n == TRUTH:
         samples = _events(made, setting, HELD_OUT_SEED + 2 * seed + 1, wanted)
     else:
-        density = learned(made, LearnerConfig(), n, seed=seed, fraction=setting.fraction)
-        samples = density.sample(wanted, seed=seed)
+        learner = learned(made, LearnerConfig(), n, seed=seed, fraction=setting.fraction)
+        samples = ensemble_of(learner).sample(wanted, seed=seed)
     found = likeness(
         held_out,
         samples,

@@ -15,13 +15,13 @@ def compression_tables(rows: Sequence[Row]) -> list[Table]:
     """Returns f* of every snapshot, and the searches on stored events."""
     found = compression.summarise(rows)
     header: Cells = (
-        *("signal", "flow", "events seen", "f_store", "SIC", "signal kept", "Z"),
+        *("signal", "model (numbers in θ)", "events seen", "f_store", "SIC", "signal kept", "Z"),
         *("f* by Z", "f* / f_store", "f* by SIC", "f* / f_store"),
     )
     lines = [
         (
             _percent(row["fraction"]),
-            f"{row['flow']} ({row['n_parameters']:,})",
+            f"{row['model']} ({row['n_parameters']:,})",
             f"{row['n_seen']:,}",
             f"{row['f_store']:.3g}",
             _spread(row["snapshot_sic"], 2),

@@ -221,6 +221,7 @@ def snapshot_searches(
     n_samples: int,
     n_trainings: int,
     seed: int,
+    share: float = 1.0,
     progress: Callable[[], None] = lambda: None,
 ) -> SnapshotSearches:
     """Returns searches on samples of a snapshot.
@@ -234,6 +235,8 @@ def snapshot_searches(
         n_samples: samples that are trained on, and as many that are counted.
         n_trainings: searches.
         seed: every search has random numbers of its own, derived from it.
+        share: of the stream's events that the samples stand for, where the snapshot's model is one
+            of a window around the signal region.
         progress: called after each search.
     """
     rows = []
@@ -246,7 +249,7 @@ def snapshot_searches(
         if score is not None and len(inside):
             passed = int(np.count_nonzero(score(inside) >= point.threshold))
         background = point.fpr * yields.background
-        excess = passed / len(fresh) - background
+        excess = share * passed / len(fresh) - background
         kept = excess / (point.tpr * yields.signal) if yields.signal > 0 else math.nan
         counted = min(excess, point.tpr * yields.signal)
         rows.append((point.sic, math.sqrt(n_seen) * counted / math.sqrt(background), kept))

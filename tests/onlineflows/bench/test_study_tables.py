@@ -18,7 +18,7 @@ def snapshot(sic: float) -> dict[str, object]:
     return {
         "part": "snapshot",
         "fraction": 0.01,
-        "flow": "default",
+        "model": "default",
         "n_seen": 10_000,
         "seed": 1,
         "n_parameters": 50,
