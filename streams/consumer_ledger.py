@@ -1,7 +1,7 @@
 """The consumer's ledger: what was received, what became of it, and whether that is everything."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Self
 
 from streams.batch import Batch
@@ -9,6 +9,7 @@ from streams.errors import LedgerError
 from streams.intervals import IntervalSet
 from streams.ledger import UNRECORDED, Balance
 from streams.messages import Condition, Counts
+from streams.pieces import Claim, Piece, compare
 from streams.protocol import (
     BatchReceived,
     EventsLost,
@@ -20,7 +21,7 @@ from streams.protocol import (
     counts_from_dict,
     counts_to_dict,
 )
-from streams.rows import Row, Rows, add_reasons
+from streams.rows import Row, Rows
 
 NO_END = 1 << 63
 
@@ -30,48 +31,15 @@ KEPT_PROBLEMS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Pending:
-    """A batch that was received and is not accounted for yet."""
-
-    n: int
-    lumisection: int
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What became of the events of a lumisection that is not settled yet.
+    """A batch that was received and is not accounted for yet.
 
     Args:
-        seen: the producer's counts of the batches and gaps that came.
-        trained, skipped: what the learner said of the events received.
+        n: its events.
+        piece: number of the piece that it belongs to.
     """
 
-    seen: Counts = field(default_factory=Counts)
-    trained: int = 0
-    skipped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def n_pending(self) -> int:
-        return self.seen.sent - self.trained - sum(self.skipped.values())
-
-
-@dataclass(frozen=True, slots=True)
-class _Claim:
-    """The producer's account of a lumisection."""
-
-    first_event: int
-    end_event: int
-    counts: Counts
-    live_ns: int
-    dead_ns: int
-
-    def __add__(self, other: Self) -> "_Claim":
-        return _Claim(
-            min(self.first_event, other.first_event),
-            max(self.end_event, other.end_event),
-            self.counts + other.counts,
-            self.live_ns + other.live_ns,
-            self.dead_ns + other.dead_ns,
-        )
+    n: int
+    piece: int
 
 
 class ConsumerLedger:
@@ -96,8 +64,8 @@ class ConsumerLedger:
         self._covered = IntervalSet()
         self._lost = IntervalSet()
         self._pending: dict[int, _Pending] = {}
-        self._tallies: dict[int, _Tally] = {}
-        self._claims: dict[int, _Claim] = {}
+        self._pieces: dict[int, Piece] = {}
+        self._n_pieces = 0
         self._closed_event = 0
         self._totals: Counts | None = None
         self._condition: Condition = "INCOMPLETE"
@@ -140,24 +108,34 @@ class ConsumerLedger:
 
     def _receive(self, received: BatchReceived) -> None:
         batch = received.batch
-        self._cover(batch, batch.lumisection, received.counts)
-        self._pending[received.batch_number] = _Pending(len(batch), batch.lumisection)
+        piece = self._cover(batch, batch.lumisection, received.counts)
+        self._pending[received.batch_number] = _Pending(len(batch), piece)
         self._n_batches += 1
 
-    def _cover(self, events: Batch | GapReceived, lumisection: int, counts: Counts) -> None:
+    def _cover(self, events: Batch | GapReceived, lumisection: int, counts: Counts) -> int:
         first, end = events.first_event, events.end_event
         if self._covered.add(first, end) != end - first:
             raise LedgerError(f"some of the events [{first}, {end}) were told of before")
-        self._tallies.setdefault(lumisection, _Tally()).seen += counts
+        number = self._open_piece(lumisection)
+        self._pieces[number].seen += counts
+        return number
+
+    def _open_piece(self, lumisection: int) -> int:
+        """Returns the number of a lumisection's piece that is not closed; begins one if need be."""
+        for number, piece in self._pieces.items():
+            if piece.lumisection == lumisection and piece.claim is None:
+                return number
+        self._pieces[self._n_pieces] = Piece(lumisection)
+        self._n_pieces += 1
+        return self._n_pieces - 1
 
     def _close(self, end: LumisectionEnded) -> None:
         if end.end_event <= self._closed_event:
             return  # repeated after a resume
         self._closed_event = end.end_event
-        claim = _Claim(end.first_event, end.end_event, end.counts, end.live_ns, end.dead_ns)
-        known = self._claims.get(end.lumisection)
-        self._claims[end.lumisection] = claim if known is None else known + claim
-        self._settle(end.lumisection)
+        number = self._open_piece(end.lumisection)
+        self._pieces[number].claim = Claim.of(end)
+        self._settle(number)
 
     def _end(self, end: RunEnded) -> None:
         self._totals = end.totals
@@ -188,11 +166,11 @@ class ConsumerLedger:
         unknown = [n for n in numbers if n not in self._pending]
         if unknown:
             raise LedgerError(f"batch {unknown[0]} is not pending: unknown, or accounted for twice")
-        by_lumisection: dict[int, int] = {}
+        by_piece: dict[int, int] = {}
         for number in numbers:
             batch = self._pending[number]
-            by_lumisection[batch.lumisection] = by_lumisection.get(batch.lumisection, 0) + batch.n
-        n_events = sum(by_lumisection.values())
+            by_piece[batch.piece] = by_piece.get(batch.piece, 0) + batch.n
+        n_events = sum(by_piece.values())
         if trained < 0 or min(skipped.values(), default=0) < 0:
             raise LedgerError(f"expected counts; got {trained} trained and skipped {skipped}")
         if trained + sum(skipped.values()) != n_events:
@@ -200,81 +178,47 @@ class ConsumerLedger:
                 f"expected {n_events} events of batches {_brief(numbers)} to be accounted for; got "
                 f"{trained} trained and skipped {skipped}"
             )
-        if skipped and len(by_lumisection) > 1:
+        if skipped and len(by_piece) > 1:
+            lumisections = sorted(self._pieces[piece].lumisection for piece in by_piece)
             raise LedgerError(
-                f"batches {_brief(numbers)} lie in lumisections {sorted(by_lumisection)}: account "
+                f"batches {_brief(numbers)} lie in lumisections {lumisections}: account "
                 "for each lumisection apart where events were skipped"
             )
         for number in numbers:
             del self._pending[number]
-        for lumisection, n in by_lumisection.items():
-            tally = self._tallies[lumisection]
-            tally.trained += trained if skipped else n
-            tally.skipped = add_reasons(tally.skipped, skipped)
-            self._settle(lumisection)
+        for piece, n in by_piece.items():
+            self._pieces[piece].account(trained if skipped else n, skipped)
+            self._settle(piece)
 
     # --- the accounts ----------------------------------------------------------------------
 
-    def _settle(self, lumisection: int) -> None:
-        """Turns a lumisection that is closed and accounted for into a row of counters."""
-        claim = self._claims.get(lumisection)
-        tally = self._tallies.get(lumisection, _Tally())
-        if claim is None or tally.n_pending:
+    def _settle(self, number: int) -> None:
+        """Turns a piece that is closed and accounted for into a row of counters."""
+        piece = self._pieces[number]
+        claim = piece.claim
+        if claim is None or piece.n_pending:
             return
-        row, problems = self._row(lumisection, claim, tally)
+        row, problems = self._row(piece, claim)
         self._rows.add(row)
         self._problems += problems[: KEPT_PROBLEMS - len(self._problems)]
         for intervals in (self._covered, self._lost):
             intervals.remove(claim.first_event, claim.end_event)
-        del self._claims[lumisection]
-        self._tallies.pop(lumisection, None)
+        del self._pieces[number]
 
-    def _row(self, lumisection: int, claim: _Claim, tally: _Tally) -> tuple[Row, list[str]]:
-        """Compares the producer's account of a lumisection with what was seen of it."""
-        first, end, counts = claim.first_event, claim.end_event, claim.counts
-        n_lost = self._lost.count(first, end)
-        unseen = counts - tally.seen  # what became of the lost events, if all is well
-        lost = min(max(unseen.sent, 0), n_lost)
-        off = [
-            (counts.discrepancy, f"the producer's counts do not add up: {counts}"),
-            (end - first - counts.generated, f"{end - first} events, but counts {counts}"),
-            (unseen.generated - n_lost, f"events {self._untold(first, end)} were never told of"),
-            (
-                unseen.sent - lost,
-                f"{counts.sent} events sent; {tally.seen.sent} received, {lost} lost",
-            ),
-            (
-                min(0, *counts_to_dict(unseen).values()),
-                f"counts of batches and gaps {tally.seen}, but of the whole {counts}",
-            ),
-        ]
-        problems = [f"lumisection {lumisection}: {words}" for n, words in off if n]
-        if lost and self._mode == "lossless":
-            problems.append(f"lumisection {lumisection}: {lost} events lost in lossless mode")
-        row = Row(
-            lumisection=lumisection,
-            last_lumisection=lumisection,
-            counts=counts,
-            trained=tally.trained,
-            skipped=tally.skipped,
-            lost=lost,
-            unaccounted=max(abs(n) for n, _ in off) + tally.n_pending,
-            live_ns=claim.live_ns,
-            dead_ns=claim.dead_ns,
-        )
+    def _row(self, piece: Piece, claim: Claim) -> tuple[Row, list[str]]:
+        row, problems = compare(piece, claim, self._covered, self._lost)
+        if row.lost and self._mode == "lossless":
+            problems.append(
+                f"lumisection {row.lumisection}: {row.lost} events lost in lossless mode"
+            )
         return row, problems
-
-    def _untold(self, first: int, end: int) -> str:
-        known = self._covered.union(self._lost)
-        gaps = [f"{a}..{b - 1}" for a, b in known.missing(first, end)]
-        return ", ".join(gaps[:5]) + (" and more" if len(gaps) > 5 else "")
 
     def _unclosed(self) -> Counts:
         """Counts of what was seen after the last closed lumisection; lost counts as sent."""
         unclosed = Counts()
-        for lumisection, tally in self._tallies.items():
-            if lumisection not in self._claims:
-                unclosed += tally.seen
+        for piece in self._pieces.values():
+            if piece.claim is None:
+                unclosed += piece.seen
         n_lost = self._lost.count(self._closed_event, NO_END)
         return unclosed + Counts(generated=n_lost, sent=n_lost)
 
@@ -283,17 +227,19 @@ class ConsumerLedger:
         total = self._rows.total()
         problems = list(self._problems)
         n_lost = len(self._lost)
-        for lumisection, claim in self._claims.items():
-            tally = self._tallies.get(lumisection, _Tally())
-            row, more = self._row(lumisection, claim, tally)
-            n_lost -= self._lost.count(claim.first_event, claim.end_event)
+        unclosed = []
+        for piece in self._pieces.values():
+            claim = piece.claim
+            if claim is None:
+                unclosed.append(piece)
+                n = piece.n_pending
+                row = Row(1, 1, trained=piece.trained, skipped=piece.skipped, unaccounted=n)
+                more: list[str] = []
+            else:
+                row, more = self._row(piece, claim)
+                n_lost -= self._lost.count(claim.first_event, claim.end_event)
             total += row
             problems += more
-        unclosed = [t for n, t in self._tallies.items() if n not in self._claims]
-        for tally in unclosed:
-            total += Row(
-                1, 1, trained=tally.trained, skipped=tally.skipped, unaccounted=tally.n_pending
-            )
         if self._pending:
             problems.append(
                 f"batches {_brief(list(self._pending))} ({self.n_pending} events) were received "
@@ -305,7 +251,7 @@ class ConsumerLedger:
         else:
             rest = self._totals - total.counts
         # Whole lumisections can be missing only in realtime mode, after a long absence.
-        sent_unseen = rest.sent - sum(tally.seen.sent for tally in unclosed)
+        sent_unseen = rest.sent - sum(piece.seen.sent for piece in unclosed)
         lost = min(max(sent_unseen, 0), n_lost)
         off = abs(sent_unseen - lost) + max(0, -min(counts_to_dict(rest).values()))
         if off:
@@ -361,15 +307,9 @@ class ConsumerLedger:
             "rows": self._rows.to_dict(),
             "covered": list(self._covered),
             "lost": list(self._lost),
-            "pending": [[number, b.n, b.lumisection] for number, b in self._pending.items()],
-            "tallies": [
-                [n, counts_to_dict(t.seen), t.trained, dict(t.skipped)]
-                for n, t in self._tallies.items()
-            ],
-            "claims": [
-                [n, c.first_event, c.end_event, counts_to_dict(c.counts), c.live_ns, c.dead_ns]
-                for n, c in self._claims.items()
-            ],
+            "pending": [[number, b.n, b.piece] for number, b in self._pending.items()],
+            "pieces": [[number, *piece.to_list()] for number, piece in self._pieces.items()],
+            "n_pieces": self._n_pieces,
             "closed_event": self._closed_event,
             "totals": None if self._totals is None else counts_to_dict(self._totals),
             "condition": self._condition,
@@ -393,15 +333,9 @@ class ConsumerLedger:
             ledger._rows = Rows.from_dict(document["rows"])
             ledger._covered = IntervalSet(map(tuple, document["covered"]))
             ledger._lost = IntervalSet(map(tuple, document["lost"]))
-            ledger._pending = {number: _Pending(n, ls) for number, n, ls in document["pending"]}
-            ledger._tallies = {
-                n: _Tally(counts_from_dict(seen), trained, dict(skipped))
-                for n, seen, trained, skipped in document["tallies"]
-            }
-            ledger._claims = {
-                n: _Claim(first, end, counts_from_dict(counts), live_ns, dead_ns)
-                for n, first, end, counts, live_ns, dead_ns in document["claims"]
-            }
+            ledger._pieces = {n: Piece.from_list(piece) for n, *piece in document["pieces"]}
+            ledger._n_pieces = document["n_pieces"]
+            ledger._pending = {number: _Pending(n, p) for number, n, p in document["pending"]}
             ledger._closed_event = document["closed_event"]
             totals = document["totals"]
             ledger._totals = None if totals is None else counts_from_dict(totals)

@@ -263,9 +263,54 @@ def test_a_ledger_survives_json(steps: list[str]) -> None:
     assert copy.document() == ledger.document()
 
 
-@pytest.mark.parametrize("key", ["rows", "pending", "claims", "totals"])
+@pytest.mark.parametrize("key", ["rows", "pending", "pieces", "totals"])
 def test_a_damaged_document_is_refused(key: str) -> None:
     document = ledger_of(batch(0, 0, 10)).to_dict()
     del document[key]
     with pytest.raises(LedgerError, match="expected a ledger"):
         ConsumerLedger.from_dict(document)
+
+
+def test_a_lumisection_closed_in_two_pieces_balances_while_the_first_is_pending() -> None:
+    ledger = ledger_of(batch(0, 0, 10), end_lumisection(1, 0, 10, sent=10), batch(1, 10, 20))
+    ledger.account([0], trained=10)
+    ledger.account([1], trained=10)
+    assert ledger.balance().problems == ("no end of run was received",)
+    ledger.observe(end_lumisection(1, 10, 20, sent=10))
+    ledger.observe(end_run(20, sent=20))
+    assert ledger.balance().is_balanced
+    [row] = ledger.document()["lumisections"]
+    assert (row["sent"], row["trained"]) == (20, 20)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_whenever_pieces_are_closed_and_batches_accounted_for_the_ledger_balances(
+    data: st.DataObject,
+) -> None:
+    ledger = ledger_of()
+    pending: list[int] = []
+    closed = 0
+    for event in range(0, 40, 4):
+        lumisection = event // 20 + 1
+        ledger.observe(batch(event // 4, event, event + 4, lumisection))
+        pending.append(event // 4)
+        if data.draw(st.booleans()) or (event + 4) % 20 == 0:
+            n = event + 4 - closed
+            ledger.observe(end_lumisection(lumisection, closed, event + 4, sent=n))
+            closed = event + 4
+        if data.draw(st.booleans()):
+            ledger = ConsumerLedger.from_dict(json.loads(json.dumps(ledger.to_dict())))
+        order = data.draw(st.permutations(pending))
+        pending = order[data.draw(st.integers(0, len(order))) :]
+        for number in order[: len(order) - len(pending)]:
+            ledger.account([number], trained=4)
+    for number in pending:
+        ledger.account([number], trained=4)
+    ledger.observe(end_run(40, sent=40))
+    assert ledger.balance().is_balanced, ledger.balance()
+    rows = ledger.document()["lumisections"]
+    assert [(row["lumisection"], row["trained"], row["sent"]) for row in rows] == [
+        (1, 20, 20),
+        (2, 20, 20),
+    ]
