@@ -18,7 +18,7 @@ from streams.keyfiles import (
 )
 
 WIRE_HINT = """\
-The producer keeps {name}.secret, the other side gets {name}.public. In the configuration:
+Keep {name}.secret here and give {name}.public to the other side. In the configuration:
   [wire.security]
   producer_secret = "keys/producer.secret"   # where the producer runs
   allowed         = "keys/allowed"           # its list: onlineflows keys allow keys/allowed ...
