@@ -93,6 +93,7 @@ class Sender:
         self._poller = zmq.Poller()
         for socket in (self._socket, *self._guard.sockets):
             self._poller.register(socket, zmq.POLLIN)
+        self._has_sent = False
         self._sends_unlooked = 0
         self.address: str = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
 
@@ -165,13 +166,15 @@ class Sender:
     def poll(self, timeout_s: float = 0.0) -> None:
         """Takes in what has arrived, waiting for the first message up to a time; heartbeats.
 
-        Without a time to wait, and in between batches, it only looks after every few.
+        Without a time to wait, and right after a batch, it only looks after every few.
 
         Raises:
             RefusedError: the consumer refuses this run.
             TransportError: nobody has been there for the time limit.
         """
-        if timeout_s <= 0 and 0 < self._sends_unlooked < SENDS_PER_LOOK:
+        # Where nothing was sent, as for want of credit, only a look can tell why.
+        has_sent, self._has_sent = self._has_sent, False
+        if timeout_s <= 0 and has_sent and self._sends_unlooked < SENDS_PER_LOOK:
             return
         self._sends_unlooked = 0
         if timeout_s > 0:
@@ -200,6 +203,7 @@ class Sender:
         Raises:
             ProtocolError: it isn't the next one, its counts don't add up, or there is no credit.
         """
+        self._has_sent = True
         self._sends_unlooked += 1
         now = self._clock()
         now_ns = max(0, round(1e9 * now))
