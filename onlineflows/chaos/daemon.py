@@ -161,10 +161,13 @@ class Daemon:
         """Lets it go on."""
         self.process.send_signal(signal.SIGCONT)
 
-    def limit_files(self, size_nbytes: int) -> None:
-        """Lets no file grow beyond a size from now on, as a full disk or a quota would."""
+    def limit_files(self, size_nbytes: int | None) -> None:
+        """Lets no file grow beyond a size from now on, or, with None, any file to any size."""
+        if not self.is_running:
+            return
         hard = resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE)[1]
-        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (size_nbytes, hard))
+        soft = hard if size_nbytes is None else size_nbytes
+        resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     def close(self) -> None:
         """Ends it, in whatever state it is."""

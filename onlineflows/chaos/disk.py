@@ -57,40 +57,61 @@ DAMAGES: tuple[Callable[[Path, random.Random], None], ...] = (truncate, flip_bit
 
 
 def fill_disk(stage: Stage, _rounds: int) -> int:
-    """Lets no file grow beyond a part of a checkpoint; the consumer must say so and end."""
-    return _refuse_writes(stage, "file limit")
+    """Lets no file grow beyond a part of a checkpoint, as a full disk or a quota would."""
+
+    def fill() -> None:
+        size = stage.checkpoints[-1].stat().st_size
+        stage.consumer.limit_files(int(size * stage.rng.uniform(0.1, 0.9)))
+
+    return _refuse_writes(stage, fill, lambda: stage.consumer.limit_files(None))
 
 
 def forbid_writing(stage: Stage, _rounds: int) -> int:
-    """Takes the folder of the checkpoints away; the consumer must say so and end."""
-    return _refuse_writes(stage, "no folder")
+    """Puts a file where the folder of the checkpoints was: root may write to any folder, but not
+    into a file.
+    """
+    folder = stage.directory.checkpoints
+    away = folder.with_name("away")
+
+    def forbid() -> None:
+        folder.rename(away)
+        folder.write_bytes(b"")
+
+    def permit() -> None:
+        folder.unlink()
+        away.rename(folder)
+
+    return _refuse_writes(stage, forbid, permit)
 
 
-def _refuse_writes(stage: Stage, how: str) -> int:
+def _refuse_writes(stage: Stage, begin: Callable[[], None], end: Callable[[], None]) -> int:
+    """Lets writes fail for a while: the consumer says so, counts it, and goes on; then the disk
+    works again, or the consumer is killed, or it has to end the run on such a disk.
+    """
     stage.begin()
     if not (stage.wait_for_checkpoint(0) and stage.dwell(stage.rng.uniform(0, LIFE_S))):
         return 0
-    folder = stage.directory.checkpoints
-    away = folder.with_name("away")
-    if how == "file limit":
-        size = stage.checkpoints[-1].stat().st_size
-        stage.consumer.limit_files(int(size * stage.rng.uniform(0.1, 0.9)))
-    else:
-        folder.rename(away)
-        folder.write_bytes(b"")  # root may write to any folder, but not into a file
-    code = stage.consumer.finish(deadline_s=DEADLINE_S)
-    if how != "file limit":
-        folder.unlink()
-        away.rename(folder)
-    said = "expected to write" in stage.consumer.log
-    stage.require(
-        code == 2 and said,
-        f"a consumer that says where it can't write, and ends; {code}, {stage.consumer.last_words}",
-    )
-    stage.require(bool(stage.serial), "the older checkpoints as they were")
-    stage.hit()
-    stage.start_consumer()
-    stage.wait_for_run()
-    passed_over = "passed over" in stage.consumer.log
-    stage.require(not passed_over, f"undamaged checkpoints; {stage.consumer.last_words}")
+    begin()
+    refused = stage.consumer
+    said = refused.wait_for("could be written", deadline_s=DEADLINE_S)
+    stage.require(said, f"a consumer that says that it can't write; {refused.last_words}")
+    then = stage.rng.choice(("works again", "consumer killed", "until the end"))
+    stage.notes[then] = 1
+    if then == "until the end":
+        code = refused.finish(deadline_s=DEADLINE_S)
+        stage.require(code in (0, 2), f"a run that ends, or fails saying why; {refused.last_words}")
+    elif then == "consumer killed":
+        refused.kill()
+    if then == "works again" or refused.process.returncode:
+        end()
+    if refused.process.returncode:
+        stage.hit()
+        stage.start_consumer()
+        stage.wait_for_run()
+        passed_over = "passed over" in stage.consumer.log
+        stage.require(not passed_over, f"undamaged checkpoints; {stage.consumer.last_words}")
+    stage.finish()
+    if refused.process.returncode == 0:
+        failures = sum(stage.ledger.get("write_failures", {}).values())
+        stage.require(failures > 0, "a ledger that counts the writes that failed")
     return 1

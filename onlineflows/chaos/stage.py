@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, object] = {
     "wire.batch_events": 256,
     "wire.window_batches": 8,
     "wire.heartbeat_s": 0.2,
-    "wire.connect_timeout_s": 30,
+    "wire.connect_timeout_s": 60,
     "preprocess.fit_events": 2_000,
     "flow.blocks": 1,
     "flow.hidden": 8,
