@@ -16,8 +16,13 @@ from onlineflows.offline.shift import shift
 
 
 def keys(setting: SearchSetting) -> list[Key]:
-    """Returns the cells of the study: those of `search`, each shifted and not."""
-    found = [key for key in search.keys(setting) if not key["place"].startswith("byte_equal")]
+    """Returns the cells of the study: those of `search` with the most signal, shifted and not."""
+    most = max(setting.signal_fractions)
+    found = [
+        key
+        for key in search.keys(setting)
+        if not key["place"].startswith("byte_equal") and key["signal_fraction"] == most
+    ]
     return [{**key, "shifted": shifted} for key in found for shifted in (False, True)]
 
 

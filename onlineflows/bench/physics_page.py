@@ -14,6 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from onlineflows.bench.closure import closure_tables
+from onlineflows.bench.decorrelation import decorrelation_tables
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.study import Record, read_record
 from onlineflows.bench.study_tables import (
@@ -38,6 +40,8 @@ TABLES: Mapping[str, Tables] = MappingProxyType(
         "likeness": likeness_tables,
         "absorption": absorption_tables,
         "coverage": coverage_tables,
+        "closure": closure_tables,
+        "decorrelation": decorrelation_tables,
     }
 )
 """From the rows of a study to its tables."""

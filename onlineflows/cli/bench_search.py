@@ -2,18 +2,21 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from onlineflows.bench import decorrelation, search
+from onlineflows.bench.decorrelation import decorrelation_tables
 from onlineflows.bench.machine import describe
-from onlineflows.bench.search import SearchSetting, keys, measure
+from onlineflows.bench.search import SearchSetting
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.stored import Passes
 from onlineflows.bench.study import Row
+from onlineflows.bench.table import Table as TableOfText
 from onlineflows.cli.config import Config, load_config
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
@@ -45,6 +48,7 @@ WIDTH = 160
 def search_study(
     output: Output,
     *,
+    name: str,
     quick: bool,
     jobs: int,
     target: Path | None,
@@ -55,6 +59,7 @@ def search_study(
 
     Args:
         output: how to print.
+        name: "search", or "decorrelation": the same with shifted masses and without.
         quick: sizes that only show that everything runs.
         jobs: processes.
         target: the record, which is resumed; None for none.
@@ -69,13 +74,14 @@ def search_study(
         if dataset == STANDIN
         else functools.partial(open_file, dataset, config.validate, n_events)
     )
-    head = describe("search", {}, datetime.now(UTC))
+    head = describe(name, {}, datetime.now(UTC))
     options = f"{' --quick' if quick else ''} --dataset {Path(dataset).name}"
-    head["command"] = f"onlineflows bench search{options} --config {config_path}"
-    run = functools.partial(measure, opened, setting)
-    rows = run_cells(keys(setting), run, output, head=head, target=target, jobs=jobs)
+    head["command"] = f"onlineflows bench {name}{options} --config {config_path}"
+    study = decorrelation if name == "decorrelation" else search
+    run = functools.partial(study.measure, opened, setting)
+    rows = run_cells(study.keys(setting), run, output, head=head, target=target, jobs=jobs)
     if not output.as_json:
-        _show(rows)
+        _show(study_tables(name)(rows))
     return DONE
 
 
@@ -98,12 +104,17 @@ def search_setting(config: Config, dataset: str, *, quick: bool) -> SearchSettin
     )
 
 
-def _show(rows: Sequence[Row]) -> None:
+def study_tables(name: str) -> Callable[[Sequence[Row]], list[TableOfText]]:
+    """Returns what makes tables of a study's rows."""
+    return decorrelation_tables if name == "decorrelation" else search_tables
+
+
+def _show(tables: Sequence[TableOfText]) -> None:
     """Prints tables."""
     console = Console()
     if not console.is_terminal:
         console.width = WIDTH
-    for found in search_tables(rows):
+    for found in tables:
         table = Table(*found.header, title=found.title)
         for cells in found.lines:
             table.add_row(*cells)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as PrintedTable
 
-from onlineflows.bench import absorption, amplification, compression, coverage, likeness
+from onlineflows.bench import absorption, amplification, closure, compression, coverage, likeness
 from onlineflows.bench.labelled import LabelledTruth
 from onlineflows.bench.learning import Events, Truth
 from onlineflows.bench.machine import describe
@@ -148,11 +148,18 @@ def _coverage(quick: bool) -> Study:
     return Study(coverage.keys(setting), measure, coverage_tables)
 
 
+def _closure(quick: bool) -> Study:
+    setting = closure.QUICK if quick else closure.ClosureSetting()
+    measure = partial(closure.measure, labelled_standin, setting)
+    return Study(closure.keys(setting), measure, closure.closure_tables)
+
+
 STUDIES: Mapping[str, Callable[[bool], Study]] = {
     "compression": _compression,
     "amplification": _amplification,
     "likeness": _likeness,
     "absorption": _absorption,
     "coverage": _coverage,
+    "closure": _closure,
 }
 """Every study by its name on the command line; at tiny sizes where asked for."""

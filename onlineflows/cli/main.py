@@ -54,6 +54,8 @@ class Bench(enum.StrEnum):
     LIKENESS = "likeness"
     ABSORPTION = "absorption"
     COVERAGE = "coverage"
+    CLOSURE = "closure"
+    DECORRELATION = "decorrelation"
 
 
 class Preset(enum.StrEnum):
@@ -69,6 +71,7 @@ STUDIES = {
     Bench.LIKENESS,
     Bench.ABSORPTION,
     Bench.COVERAGE,
+    Bench.CLOSURE,
 }
 """What trains many models on the stand-in, and is resumable."""
 
@@ -377,12 +380,13 @@ def bench(
         from onlineflows.cli.bench_studies import study
 
         raise typer.Exit(study(name.value, output, quick=quick, jobs=jobs, target=target))
-    if name is Bench.SEARCH:
+    if name in (Bench.SEARCH, Bench.DECORRELATION):
         from onlineflows.cli.bench_search import search_study
 
         raise typer.Exit(
             search_study(
                 output,
+                name=name.value,
                 quick=quick,
                 jobs=jobs,
                 target=target,
