@@ -307,8 +307,8 @@ class ProducerEnd:
             if self._wire.lanes > 1:
                 refusal = Refusal(
                     "occupied",
-                    f"lane {self._lane} of {self._wire.lanes} is consumer {present.name!r}'s: "
-                    "choose another wire.lane",
+                    f"lane {self._lane} of {self._wire.lanes} belongs to consumer "
+                    f"{present.name!r}: choose another wire.lane",
                 )
         if refusal is None and not self._can_go_to(hello.stand):
             refusal = self._refusal_of_the_future(hello.stand)

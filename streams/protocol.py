@@ -19,7 +19,16 @@ mode the producer's clock never goes back: what the consumer has missed is lost,
 until the stream has come back; what it already has is dropped and counted. In realtime mode it
 declares the events lost and goes on. PING carries the producer's position, so a lost tail is seen.
 
-**End.** The producer leaves when the consumer has acknowledged EOR, or says BYE after it.
+**Lanes.** Several consumers share a stream, each with numbers, credit and accounts of its own;
+each event goes to exactly one, and is ``elsewhere`` for all others (`streams.lanes`). A lane that
+goes back takes the stream with it; the others are told of nothing before it is where they stand.
+
+**End.** The producer leaves when the consumer has acknowledged EOR, or says BYE after it. An end
+that was said stands: a stream that goes back after it comes to the same end again.
+
+**Names.** A consumer is known by its name, its socket by an identity of its own. One that greets
+under the name of the consumer that is served takes its place, whether that one still lives or not:
+it may have been started again. The other is told, and can't come back.
 
 **Heartbeats.** Anything received counts as a sign of life. After five silent intervals a consumer
 says HELLO again, and a realtime producer treats the consumer as having no credit; after

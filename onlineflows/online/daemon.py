@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from onlineflows.errors import CheckpointError, DivergedError, SnapshotError
+from onlineflows.errors import CheckpointError, ConfigError, DivergedError, SnapshotError
 from onlineflows.online.checkpoint import delete_checkpoints
 from onlineflows.online.consumer import Consumer, ConsumerConfig, ConsumerReport, Progress
 from onlineflows.online.rundir import RunDirectory
@@ -64,6 +64,9 @@ def run_consumer(
                     consumer.handle(incoming, receiver)
                 except DivergedError:
                     consumer.abandon()
+                    raise
+                except ConfigError as error:
+                    receiver.refuse(str(error))  # otherwise the producer would wait in vain
                     raise
                 except (CheckpointError, SnapshotError) as error:
                     error.add_note(GO_ON)

@@ -21,6 +21,7 @@ from streams import (
     WireConfig,
 )
 from streams.codec import decode_from_producer, encode
+from streams.lanes import Lanes
 from streams.messages import (
     VERSION,
     Bye,
@@ -160,6 +161,8 @@ def test_a_batch_out_of_order_is_refused() -> None:
     ("change", "code"),
     [
         ({"versions": (VERSION + 1,)}, "version"),
+        ({"lane": 0, "lanes": 2}, "lane"),
+        ({"lane": 3, "lanes": 1}, "lane"),
         ({"epoch": bytes(15) + b"x"}, "epoch"),
         ({"window_nbytes": 10}, "window"),
         ({"stand": Stand(0, 5, 0, Counts(), Counts(), bytes(8))}, "accounts"),
@@ -369,3 +372,52 @@ def test_progress_is_what_the_consumer_says() -> None:
 def test_a_run_that_no_consumer_would_accept_is_refused_at_once(change: dict[str, Any]) -> None:
     with pytest.raises(MessageError, match="expected a message of protocol"):
         ProducerEnd(WIRE, replace(BEGIN, **change), 0.0)
+
+
+def lane_of_two(lane: int, name: str = "learner") -> Hello:
+    return msgspec.structs.replace(HELLO, name=name, lane=lane, lanes=2)
+
+
+def test_each_lane_has_its_own_consumer() -> None:
+    lanes = Lanes(replace(WIRE, lanes=2), BEGIN, 0.0)
+    lanes.receive(b"a", [encode(lane_of_two(0))], 0.0)
+    assert not lanes.is_connected
+    lanes.receive(b"b", [encode(lane_of_two(1))], 0.0)
+    assert lanes.is_connected
+
+
+def test_a_lane_that_another_has_taken_is_refused_and_named() -> None:
+    lanes = Lanes(replace(WIRE, lanes=2), BEGIN, 0.0)
+    lanes.receive(b"a", [encode(lane_of_two(1, "ada"))], 0.0)
+    lanes.outbox.clear()
+    lanes.receive(b"b", [encode(lane_of_two(1, "bob"))], 0.0)
+    [(peer, frames)] = lanes.outbox
+    refusal = decode_from_producer(frames)
+    assert peer == b"b"
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "occupied"
+    assert "lane 1 of 2 belongs to consumer 'ada'" in refusal.text
+
+
+def test_a_wrong_number_of_lanes_is_refused_and_both_are_named() -> None:
+    lanes = Lanes(replace(WIRE, lanes=3), BEGIN, 0.0)
+    lanes.receive(b"a", [encode(lane_of_two(1))], 0.0)
+    [(_, frames)] = lanes.outbox
+    refusal = decode_from_producer(frames)
+    assert isinstance(refusal, Refusal)
+    assert "has 3 lanes" in refusal.text
+    assert "lane 1 of 2" in refusal.text
+
+
+def test_several_realtime_lanes_cannot_be_taken_over() -> None:
+    lanes = Lanes(replace(WIRE, lanes=2, mode="realtime"), replace(BEGIN, mode="realtime"), 0.0)
+    hello = msgspec.structs.replace(lane_of_two(0), stand=stand(1, 10))
+    lanes.receive(b"a", [encode(hello)], 0.0)
+    refusal = decode_from_producer(lanes.outbox[0][1])
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "accounts"
+
+
+def test_one_lane_is_not_spoken_of_on_the_wire() -> None:
+    assert b"lane" not in encode(HELLO)
+    assert b"elsewhere" not in encode(Nack(EPOCH, stand(1, 10)))

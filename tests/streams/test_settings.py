@@ -22,3 +22,8 @@ def test_a_setting_out_of_range_is_named(change: dict[str, Any]) -> None:
     [name] = change
     with pytest.raises(InputError, match=rf"wire\.{name}: expected a number from"):
         WireConfig(**change)
+
+
+def test_a_lane_that_is_not_there_is_named() -> None:
+    with pytest.raises(InputError, match="one of the 2 lanes, counted from 0; got 2"):
+        WireConfig(lanes=2, lane=2)
