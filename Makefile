@@ -15,7 +15,7 @@ TORCH_INDEX ?=
 
 demo: $(VENV)/.installed ## a million stand-in events through the wire, then the comparison
 	$(VENV)/bin/onlineflows run configs/demo.toml --overwrite
-	$(VENV)/bin/onlineflows validate runs/demo
+	$(VENV)/bin/onlineflows validate runs/demo --jobs 2
 
 setup: $(VENV)/.installed-dev
 
