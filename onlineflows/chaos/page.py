@@ -144,7 +144,8 @@ def render(page: str, folder: Path) -> str:
 
     def written(match: re.Match[str]) -> str:
         documents = read_documents(folder / f"{match[2]}.jsonl")
-        return _between(match, measured_on(documents[0]), markdown(documents))
+        runs = dict.fromkeys(measured_on(document) for document in documents)
+        return _between(match, *runs, markdown(documents))
 
     def recorded(match: re.Match[str]) -> str:
         document = read_record(folder / f"{match[2]}.json")
