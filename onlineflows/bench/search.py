@@ -277,8 +277,8 @@ def _published(data: SearchData, setting: SearchSetting, x: Events) -> tuple[Sna
 
 def _nbytes(data: SearchData, setting: SearchSetting) -> int:
     """Returns the size of the stream's snapshot: it depends on the configuration alone."""
-    few = replace(setting.learner.buffer, uses=1)
-    config = replace(setting.learner, buffer=few)
+    buffer, gate = setting.learner.buffer, setting.learner.gate
+    config = replace(setting.learner, buffer=replace(buffer, uses=1), gate=replace(gate, events=0))
     return _published(data, replace(setting, learner=config), data.x[:2000])[1]
 
 
