@@ -26,6 +26,7 @@ from onlineflows.bench.study_tables import (
     likeness_tables,
 )
 from onlineflows.bench.table import Table
+from onlineflows.bench.tan_table import tan_tables
 
 MARKED = re.compile(r"(<!-- study: ([\w-]+) -->\n).*?(<!-- /study -->)", re.DOTALL)
 
@@ -42,6 +43,7 @@ TABLES: Mapping[str, Tables] = MappingProxyType(
         "coverage": coverage_tables,
         "closure": closure_tables,
         "decorrelation": decorrelation_tables,
+        "tan": tan_tables,
     }
 )
 """From the rows of a study to its tables."""

@@ -56,6 +56,7 @@ class Bench(enum.StrEnum):
     COVERAGE = "coverage"
     CLOSURE = "closure"
     DECORRELATION = "decorrelation"
+    TAN = "tan"
 
 
 class Preset(enum.StrEnum):
@@ -355,7 +356,7 @@ def bench(
         typer.Option(
             "--dataset",
             metavar="standin|FILE",
-            help="Of search: the stand-in, or LHCO features with labels.",
+            help="Of search and tan: the stand-in, or LHCO features with labels.",
         ),
     ] = "standin",
     config: Annotated[
@@ -394,6 +395,10 @@ def bench(
                 config_path=config,
             )
         )
+    if name is Bench.TAN:
+        from onlineflows.cli.bench_files import tan_study
+
+        raise typer.Exit(tan_study(output, quick=quick, jobs=jobs, target=target, dataset=dataset))
     from onlineflows.cli.bench import bench as body
 
     raise typer.Exit(body(name.value, output, quick=quick, full=full))

@@ -81,7 +81,7 @@ def open_file(
     Raises:
         DataError: the file has no labels, or too little signal for the fraction.
     """
-    events, label = _labelled(path)
+    events, label = labelled_file(path)
     rng = np.random.default_rng(seed)
     background, signal = (rng.permutation(np.flatnonzero(label == kind)) for kind in (0, 1))
     n_test = round(TEST_SHARE * len(background))
@@ -109,7 +109,12 @@ def open_file(
 
 
 @functools.lru_cache(maxsize=1)
-def _labelled(path: str) -> tuple[Events, NDArray[np.uint8]]:
+def labelled_file(path: str) -> tuple[Events, NDArray[np.uint8]]:
+    """Returns the events of a file of LHC Olympics features, with truth labels.
+
+    Raises:
+        DataError: it has none.
+    """
     events = collected(open_source(LhcoFeaturesConfig(type="lhco_features", paths=(path,))))
     if events.label is None:
         raise DataError(f"{path}: expected truth labels; got none; use the R&D set")

@@ -107,12 +107,12 @@ class TorchFlow(Flow):
             log_abs_det = log_abs_det + point.log_abs_det.sum(0)
             passes.append((seen, point))
         z = variables[:n_features]
-        nll = (0.5 * z * z + HALF_LOG_TWO_PI).sum(0) - log_abs_det
+        nll = self._base_nll(z).sum(0) - log_abs_det
 
         share = (torch.ones_like(nll) if weight is None else weight) / n
         dense = variables.new_empty(self._layout.n_dense)
         into = self._layout.layers(dense)
-        on_features = z * share
+        on_features = self._base_slope(z) * share
         for number in reversed(range(len(layers))):
             targets = self._targets[number]
             seen, point = passes[number]
@@ -124,6 +124,14 @@ class TorchFlow(Flow):
                 kept = on_x if targets is None else on_features.index_copy(0, targets, on_x)
                 on_features = kept + through
         return Gradient(nll=nll, theta=self._layout.gather(dense))
+
+    def _base_nll(self, z: Tensor) -> Tensor:
+        """Returns minus the log density of the base, feature by feature."""
+        return 0.5 * z * z + HALF_LOG_TWO_PI
+
+    def _base_slope(self, z: Tensor) -> Tensor:
+        """Returns the derivative of `_base_nll` by z."""
+        return z
 
     def _forward_tile(self, layers: list[Layers], variables: Tensor) -> tuple[Tensor, Tensor]:
         """Returns z and the log-slopes, both of shape (d, n), of variables of shape (d + c, n)."""

@@ -16,6 +16,7 @@ from onlineflows.offline.cathode import cathode, idealised, supervised
 from onlineflows.offline.cwola import cwola, cwola_ratio
 from onlineflows.offline.inputs import Method, MethodConfig, MethodInputs, Training, nobody
 from onlineflows.offline.scores import Evaluation, MethodResult, average, rate_score
+from onlineflows.offline.tan import tan
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ METHODS: Mapping[str, Entry] = MappingProxyType(
         "density": Entry(
             density_score, "bits per dimension", densities=("data",), has_classifier=False
         ),
+        "tan": Entry(tan, "Tan's ratio", densities=("data", "background"), has_classifier=False),
         "idealised": Entry(idealised, "idealised anomaly detection", events=("data", "background")),
         "supervised": Entry(supervised, "supervised", events=("signal", "background")),
     }

@@ -16,7 +16,7 @@ from onlineflows.offline.scores import Evaluation
 CONFIG = MethodConfig(trees=TreesConfig(folds=3, max_iter=40))
 BRIEF = MethodConfig(trees=TreesConfig(folds=2, max_iter=3))
 LEARNED = sorted(name for name, entry in METHODS.items() if entry.has_classifier)
-EXACT = ("cwola_ratio", "anode", "anode_marginal")
+EXACT = ("cwola_ratio", "anode", "anode_marginal", "tan")
 """With the true densities, these are monotone functions of the likelihood ratio."""
 WEAK = sorted(set(METHODS) - {"supervised", "density"})
 
