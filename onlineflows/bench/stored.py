@@ -36,7 +36,7 @@ class Passes:
             number of uses is always tried.
     """
 
-    uses: tuple[int, ...] = (4, 16)
+    uses: tuple[int, ...] = (8, 16)
     most_steps: int = 8_000_000
 
 
