@@ -134,7 +134,7 @@ class SearchSetting:
 
 
 def keys(setting: SearchSetting) -> list[Key]:
-    """Returns the cells of the study, those of a stream one after the other.
+    """Returns the cells of the study, those of a stream one after the other, a seed at a time.
 
     They name their settings: a record never mixes what was measured with others.
     """
@@ -142,8 +142,8 @@ def keys(setting: SearchSetting) -> list[Key]:
     same = {"dataset": setting.dataset, "settings": setting.digest()}
     return [
         {**same, "signal_fraction": fraction, "seed": seed, "place": place}
-        for fraction in setting.signal_fractions
         for seed in setting.seeds
+        for fraction in setting.signal_fractions
         for place in places
     ]
 
