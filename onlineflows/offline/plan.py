@@ -64,6 +64,7 @@ def plan(wanted: Wanted, material: Material, settings: ValidateConfig) -> list[P
     ]
     if wanted.preset == "full":
         parts.append(Part("closure", "closure", {}, folds * SCORING))
+        parts.append(Part("likeness", "likeness", {}, folds))
     parts += _methods(wanted, material, settings)
     if wanted.compression or wanted.preset == "full":
         parts += _compression(wanted, material, settings)

@@ -130,6 +130,7 @@ def build_report(
         "bump_hunt": {name: list(found) for name, found in findings.hunts.items()},
         "closure": list(findings.closure),
         "compression": None if findings.compression is None else findings.compression.document(),
+        "likeness": findings.likeness,
         "not_possible": dict(findings.not_possible),
         "facts": dict(run.facts),
         "settings": json.loads(json.dumps(dataclasses.asdict(settings))),

@@ -19,6 +19,7 @@ from onlineflows.offline.inputs import (
     Trained,
     Training,
 )
+from onlineflows.offline.likeness import LikenessConfig, likeness
 from onlineflows.offline.material import Material
 from onlineflows.offline.methods import METHODS, learned_nothing, search
 from onlineflows.offline.parts import Document, Part, result_document
@@ -153,12 +154,14 @@ def stored(material: Material, settings: ValidateConfig, *, n_events: int, draws
 def sampled(material: Material, settings: ValidateConfig, *, training: int) -> Document:
     """CWoLa on samples of the snapshot, with samples and a training of its own.
 
+    Of a model of a window, what its samples hold is scaled by the window's share of the data.
+
     Raises:
-        DataError: the snapshot has no model of all data.
+        DataError: the snapshot has no model of the data in the signal region.
     """
     density = material.densities.get("data")
-    if density is None or not material.covers_everything:
-        raise DataError("expected a model of all data in the snapshot; got none")
+    if density is None:
+        raise DataError("expected a model of the data in the snapshot; got none")
     regions = Regions(settings.signal_region, settings.sidebands)
     found = snapshot_searches(
         lambda n, rng: density.sample(n, int(rng.integers(2**31))),
@@ -169,6 +172,7 @@ def sampled(material: Material, settings: ValidateConfig, *, training: int) -> D
         n_samples=len(material.samples),
         n_trainings=1,
         seed=settings.seed + training,
+        share=len(material.data_of_samples) / len(material.data),
     )
     columns = {
         "sic": found.sic,
@@ -176,6 +180,21 @@ def sampled(material: Material, settings: ValidateConfig, *, training: int) -> D
         "signal_kept": found.signal_kept,
     }
     return {name: [_finite(value) for value in values] for name, values in columns.items()}
+
+
+def alike(material: Material, settings: ValidateConfig) -> Document:
+    """Two-sample tests of samples of the snapshot against the data.
+
+    The snapshot has seen these data; among so many the share of a single event in it is small.
+    """
+    found = likeness(
+        material.data_of_samples,
+        material.fresh,
+        material.schema.names,
+        config=LikenessConfig(trees=MethodConfig.from_settings(settings).trees),
+        rng=np.random.default_rng([settings.seed, *b"likeness"]),
+    )
+    return found.document()
 
 
 def yields_of(material: Material, settings: ValidateConfig) -> Yields:
@@ -222,6 +241,7 @@ STUDIES: Mapping[str, Study] = MappingProxyType(
         "closure": background_closure,
         "stored": stored,
         "sampled": sampled,
+        "likeness": alike,
     }
 )
 """Every kind of part."""

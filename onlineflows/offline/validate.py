@@ -89,6 +89,7 @@ class Findings:
         hunts: bump hunts after cuts, by what was hunted in; see `spectra.hunts`.
         closure: lines of the closure table.
         compression: what the snapshot is worth in stored events; None where not asked for.
+        likeness: two-sample tests of samples against data; None where not asked for.
         not_possible: what couldn't be done, by name, and why.
     """
 
@@ -97,6 +98,7 @@ class Findings:
     hunts: Mapping[str, Sequence[Document]] = field(default_factory=dict)
     closure: tuple[Document, ...] = ()
     compression: CompressionResult | None = None
+    likeness: Document | None = None
     not_possible: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -132,6 +134,7 @@ def assemble(
         hunts=hunts,
         closure=tuple(possible.get("closure", {}).get("lines", ())),
         compression=compression,
+        likeness=possible.get("likeness"),
         not_possible=refused,
     )
 

@@ -12,6 +12,7 @@ from onlineflows.offline.compression import compare_with_stored
 from onlineflows.offline.curves import sic_figure
 from onlineflows.offline.distance import Distance
 from onlineflows.offline.inspection import History
+from onlineflows.offline.likeness import LikenessConfig, likeness
 from onlineflows.offline.material import Material
 from onlineflows.offline.report import (
     Document,
@@ -240,6 +241,20 @@ def test_further_studies_have_figures_and_tables(findings: Findings, tmp_path: P
         assert text in page
     assert "no &lt;densities&gt;" in page
     assert set(json.loads((tmp_path / "curves.json").read_text())) >= {"cwola on data", "data"}
+
+
+def test_two_sample_tests_are_in_the_report(findings: Findings, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    config = LikenessConfig(n_events=400, n_sliced=200, n_null=5, n_directions=2, kernel_events=99)
+    found = likeness(rng.random((400, 2)), rng.random((400, 2)), ("a", "b"), config=config, rng=rng)
+    with_tests = dataclasses.replace(findings, likeness=found.document())
+
+    report = build_report(with_tests, RUN, ValidateConfig())
+    page = write_report(tmp_path, report, with_tests, {})
+
+    assert report["likeness"]["kpd"]["value"] == found.kpd.value
+    assert "Samples against data" in page.read_text()
+    assert "a: shift of the mean" in page.read_text()
 
 
 def test_the_equivalent_fraction_is_in_the_report(findings: Findings) -> None:

@@ -199,6 +199,14 @@ def test_the_full_preset_trains_methods_several_times_and_measures_everything() 
     kinds = [part.kind for part in parts]
 
     assert kinds.count("method") == 10  # CWoLa five times on data and on samples
-    assert {"closure", "stored", "sampled", "byte_equal", "curve"} <= set(kinds)
+    assert {"closure", "likeness", "stored", "sampled", "byte_equal", "curve"} <= set(kinds)
     assert len({part.name for part in parts}) == len(parts)
     assert kinds.count("stored") > 2
+
+
+def test_samples_of_the_density_of_the_data_are_alike() -> None:
+    found = run_part(Part("likeness", "likeness", {}, 1), make_material(), SETTINGS)
+
+    assert abs(found["classifier_auc"]["pull"]) < 5
+    assert found["sliced_wasserstein"]["p_value"] > 0.02
+    assert [feature["name"] for feature in found["features"]] == ["mjj", "x", "y"]
