@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -205,5 +205,28 @@ def _text(report: dict[str, Any], page: Path) -> str:
                 f"distance to the true density: {report['nats_to_truth']:.4f} ± "
                 f"{report['nats_to_truth_error']:.4f} nats per event"
             )
+        for line in _further(report):
+            console.print(line)
         console.print(f"report: {page}", soft_wrap=True)
     return captured.get().rstrip()
+
+
+def _further(report: dict[str, Any]) -> Iterator[str]:
+    """What else was found, a line each."""
+    for line in report["methods"]:
+        yield (
+            f"{line['title']} on {line['on']}: max SIC {line['max_sic']:.2f} ± "
+            f"{line['max_sic_error']:.2f}, AUC {line['auc']:.4f} ± {line['auc_error']:.4f}"
+        )
+    for name, hunts in report["bump_hunt"].items():
+        found = ", ".join(f"{hunt['z_local']:.1f} σ at {hunt['cut']:g}" for hunt in hunts)
+        yield f"bump hunt in {name}: {found}"
+    compression = report["compression"] or {}
+    for statistic in ("significance", "sic"):
+        if equivalent := compression.get(f"equivalent_{statistic}"):
+            yield (
+                f"equivalent trigger fraction by {statistic}: {equivalent['f']:.3g} "
+                f"({equivalent['gain']:.0f} times the snapshot's share of the bytes)"
+            )
+    for name, reason in report["not_possible"].items():
+        yield f"not possible: {name}: {reason}"

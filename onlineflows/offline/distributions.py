@@ -157,6 +157,7 @@ def correlations_figure(samples: TwoSamples, *, caption: str = "") -> Figure:
         panels = figure.subplots(1, 3)
         draw_correlations(panels[0], samples.schema, reference)
         image = draw_correlations(panels[1], samples.schema, model)
+        title(panels[0], "")
         panels[0].set_title(samples.reference_name)
         panels[1].set_title(samples.model_name)
         difference = draw_correlations(panels[2], samples.schema, model - reference, limit=0.1)

@@ -159,7 +159,7 @@ def compression_figure(result: CompressionResult, *, caption: str = "") -> Figur
             xlabel="fraction of the events that is stored",
             ylabel=name[statistic],
         )
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside lower center", ncols=2)
         title(axes, caption or f"{EngFormatter(sep=' ')(result.n_seen)} events seen")
     return figure
 
