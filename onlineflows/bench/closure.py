@@ -24,7 +24,7 @@ from onlineflows.offline.closure import (
     within,
 )
 from onlineflows.offline.regions import Interval
-from onlineflows.settings import LearnerConfig
+from onlineflows.settings import FlowConfig, LearnerConfig, PreprocessConfig
 
 Floats = NDArray[np.float64]
 Score = Callable[[NDArray[np.floating[Any]]], Floats]
@@ -63,6 +63,9 @@ QUICK = ClosureSetting(
     seeds=(1,),
     signal_fractions=(0.01,),
     config=ClosureConfig(n_samples=20_000),
+    learner=LearnerConfig(
+        flow=FlowConfig(blocks=1, hidden=16), preprocess=PreprocessConfig(fit_events=5000)
+    ),
 )
 
 

@@ -1,13 +1,10 @@
 """The closure study: on a tiny stream, and what its rows become."""
 
-import dataclasses
-
 import pytest
 
 from onlineflows.bench import closure
 from onlineflows.bench.closure import QUICK, ClosureSetting, closure_tables, summarise
 from onlineflows.cli.bench_studies import labelled_standin
-from onlineflows.settings import FlowConfig, LearnerConfig, PreprocessConfig
 
 ROW = {
     "signal_fraction": 0.01,
@@ -26,12 +23,8 @@ def test_a_stream_is_a_cell() -> None:
 
 @pytest.mark.slow
 def test_every_estimate_is_there_for_both_scores_and_every_cut() -> None:
-    learner = LearnerConfig(
-        flow=FlowConfig(blocks=1, hidden=16), preprocess=PreprocessConfig(fit_events=5000)
-    )
-    setting = dataclasses.replace(QUICK, learner=learner)
-    (key,) = closure.keys(setting)
-    rows = closure.measure(labelled_standin, setting, key)
+    (key,) = closure.keys(QUICK)
+    rows = closure.measure(labelled_standin, QUICK, key)
 
     assert len(rows) == 2 * 4 * 3
     assert len({(row["score"], row["method"], row["efficiency"]) for row in rows}) == len(rows)
