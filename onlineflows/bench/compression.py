@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from onlineflows.bench.labelled import LabelledTruth
-from onlineflows.bench.learned import ensemble_of, learned, nbytes_of
+from onlineflows.bench.learned import ensemble_of, learned, nbytes_of, share_of
 from onlineflows.bench.learning import BLOCK_EVENTS
 from onlineflows.bench.study import Key, Row
 from onlineflows.model_settings import BufferOverrides, ModelConfig
@@ -191,7 +191,7 @@ def search_snapshot(made: LabelledTruth, setting: Setting, run: Run) -> Row:
     learner = learned(made, config, run.n_seen, seed=run.seed, fraction=run.fraction)
     density = ensemble_of(learner)
     first = learner.models[config.models[0].name]
-    share = first.n_taken / learner.n_accepted
+    share = share_of(learner)
 
     def draw(n_events: int, rng: np.random.Generator) -> Events:
         return density.sample(n_events, seed=int(rng.integers(2**31)))

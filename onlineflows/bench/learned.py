@@ -35,6 +35,12 @@ def ensemble_of(learner: Learner) -> AnyDensity:
     return found[0] if len(found) == 1 else Mixture(found)
 
 
+def share_of(learner: Learner) -> float:
+    """Returns the share of all events that are in the first model's region."""
+    # Not of the accepted ones: an event that no model takes isn't accepted.
+    return learner.models[learner.config.models[0].name].n_taken / learner.n_seen
+
+
 def nbytes_of(learner: Learner) -> int:
     """Returns the bytes of a snapshot: every θ, marginal maps, and the padded manifest."""
     models = learner.models.values()

@@ -5,7 +5,7 @@ import pytest
 
 from onlineflows.bench.compression import QUICK, Setting, keys
 from onlineflows.bench.labelled import LabelledTruth, Reader
-from onlineflows.bench.learned import ensemble_of, learned, nbytes_of
+from onlineflows.bench.learned import ensemble_of, learned, nbytes_of, share_of
 from onlineflows.mixture import Mixture
 from onlineflows.online.learner import Learner
 from streams import LHCO
@@ -60,3 +60,10 @@ def test_the_bytes_are_those_of_every_theta_map_and_the_manifest(window: Learner
 
     assert len(theta) == 2
     assert nbytes_of(window) == theta.size * 4 + knots + 32_768
+
+
+def test_the_share_of_a_window_is_that_of_all_events(window: Learner) -> None:
+    read = opened(1, 0.01)
+    m = np.concatenate([read(n)[0][:, 0] for n in (32_768, 8192)])
+
+    assert share_of(window) == ((m >= 3.1) & (m <= 3.9)).mean()
