@@ -10,7 +10,7 @@ is taken off the list is heard no more, even over the connection that it has.
 import logging
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import zmq
@@ -54,6 +54,7 @@ _HANDSHAKES = (
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
 )
+_POLLIN = int(zmq.POLLIN)
 _event = struct.Struct("=HI")
 
 Context = zmq.Context["zmq.Socket[bytes]"]
@@ -120,15 +121,12 @@ class Guard:
         """Makes the next `attend` look, however recent the last was."""
         self._attended = -float("inf")
 
-    def receive(self, socket: Socket) -> tuple[list[bytes], bool]:
-        """Returns a message that has arrived, and whether its sender is on the list still."""
-        if self._gate is None:
-            return socket.recv_multipart(zmq.NOBLOCK), True
-        frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
-        is_admitted = self._gate.admits(frames[-1])
-        if not is_admitted:
-            self._refused["revoked"] += 1
-        return [frame.bytes for frame in frames], is_admitted
+    def admits(self, message: Sequence[zmq.Frame]) -> bool:
+        """Returns whether the sender of a message that has arrived is on the list still."""
+        if self._gate is None or self._gate.admits(message[-1]):
+            return True
+        self._refused["revoked"] += 1
+        return False
 
     @property
     def is_on(self) -> bool:
@@ -163,12 +161,16 @@ class Knock:
         self._handshakes = _Handshakes(context, socket)
         self._log = _SparseLog()
         self._retry_at: float | None = None
+        self._attended = -float("inf")
         self._n_refused = 0
         self.hint = ""
         """Why the producer can't be spoken to, and what to do; empty when it can."""
 
     def attend(self, socket: Socket, now: float) -> None:
         """Tries again where the producer refused; call it in every turn of the loop."""
+        if 0 <= now - self._attended < ATTEND_S:
+            return
+        self._attended = now
         for reason, _ in self._handshakes.read():
             if reason == PASSED:
                 self.hint, self._retry_at = "", None
@@ -227,7 +229,7 @@ class _Gate:
             self._looked = now
             self._reread()
         for _ in range(EVENTS_PER_VISIT):
-            if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN:
                 return
             request = self.socket.recv_multipart()
             refusal, user = self.judge(request)
@@ -295,7 +297,7 @@ class _Handshakes:
     def read(self) -> Iterator[tuple[str, str]]:
         """Yields how each handshake ended: `PASSED`, or the reason why it failed, and details."""
         for _ in range(EVENTS_PER_VISIT):
-            if not int(self.socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            if not int(self.socket.getsockopt(zmq.EVENTS)) & _POLLIN:
                 return
             kind, value = _event.unpack(self.socket.recv_multipart()[0])
             if kind == zmq.EVENT_ACCEPTED:

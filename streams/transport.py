@@ -5,42 +5,31 @@ ZeroMQ's I/O thread runs beside it. TCP addresses are recommended: over ipc a cl
 lose its tail (libzmq issue 4660), which the acknowledged end of run would turn into a time-out.
 """
 
-import errno
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
 import zmq
 
+from streams import sockets
 from streams.batch import Batch, Truth
 from streams.consumer_end import ConsumerEnd
 from streams.errors import SecurityError, TransportError
 from streams.lanes import ONE_LUMISECTION, Ending, Lanes
 from streams.ledger import Balance, ProducerLedger
 from streams.messages import Condition, Counts
-from streams.protocol import SILENT_HEARTBEATS, Incoming, Position, RunBegan
+from streams.protocol import Incoming, Position, RunBegan
 from streams.schema import EventSchema
 from streams.security import Guard, Knock
 from streams.settings import WireConfig
-
-LINGER_MS = 2000
-"""How long a closing socket tries to deliver its last words."""
 
 MESSAGES_PER_POLL = 256
 """Upper bound on what one poll takes in, so that a flood can't hold the loop."""
 
 SENDS_PER_LOOK = 4
 """A busy producer looks for messages after so many batches: a look costs as much as a batch."""
-
-# Plain numbers: pyzmq's flags are enumerations, whose arithmetic takes microseconds.
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
-_NOBLOCK = int(zmq.NOBLOCK)
-_MORE = int(zmq.SNDMORE | zmq.NOBLOCK)
-
-LARGEST_PORT = 65535
 
 Clock = Callable[[], float]
 
@@ -69,13 +58,13 @@ class Sender:
         wall_ns: Callable[[], int] = time.time_ns,
         lumisection_events: int = ONE_LUMISECTION,
     ) -> None:
-        _require_address(config.address)
+        sockets.require_address(config.address)
         self._clock = clock
         self._wall_ns = wall_ns
         self._end = Lanes(config, begin, clock(), lumisection_events=lumisection_events)
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        _set_heartbeats(self._socket, config)
+        sockets.set_heartbeats(self._socket, config)
         self._socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         # What may queue is bounded by credit; a mark would only turn into lost control messages.
@@ -83,13 +72,13 @@ class Sender:
         try:
             self._guard = Guard(self._context, self._socket, config, clock())
         except SecurityError:
-            _close(self._socket, self._context)
+            sockets.close(self._socket, self._context)
             raise
         try:
             self._socket.bind(config.address)
         except zmq.ZMQError as error:
             self.close()
-            raise TransportError(_why_not_bound(config.address, error)) from error
+            raise TransportError(sockets.why_not_bound(config.address, error)) from error
         self._poller = zmq.Poller()
         for socket in (self._socket, *self._guard.sockets):
             self._poller.register(socket, zmq.POLLIN)
@@ -182,9 +171,12 @@ class Sender:
             self._guard.hurry()
         try:
             self._guard.attend(self._clock())
-            for _ in _waiting(self._socket):
-                (peer, *frames), is_admitted = self._guard.receive(self._socket)
-                if is_admitted:
+            for _ in range(MESSAGES_PER_POLL):
+                message = sockets.receive(self._socket)
+                if not message:
+                    break
+                peer, *frames = [frame.bytes for frame in message]
+                if self._guard.admits(message):
                     self._end.receive(peer, frames, self._clock())
                 else:
                     self._end.unreachable(peer, self._clock())
@@ -240,14 +232,14 @@ class Sender:
     def close(self) -> None:
         """Closes the socket, last words delivered within two seconds; safe to call twice."""
         self._guard.close(self._socket)
-        _close(self._socket, self._context)
+        sockets.close(self._socket, self._context)
 
     def _flush(self) -> None:
         outbox = self._end.outbox
         while outbox:
             peer, frames = outbox.popleft()
             try:
-                _send(self._socket, [peer, *frames])
+                sockets.send(self._socket, [peer, *frames])
             except zmq.Again:
                 continue  # the consumer will see that something is missing
             except zmq.ZMQError as error:
@@ -291,12 +283,12 @@ class Receiver:
         expect: EventSchema | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
-        _require_address(config.address)
+        sockets.require_address(config.address)
         self._clock = clock
         self._end = ConsumerEnd(config, name=name, resume=resume, expect=expect, now=clock())
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
-        _set_heartbeats(self._socket, config)
+        sockets.set_heartbeats(self._socket, config)
         self._socket.setsockopt(zmq.ROUTING_ID, _routing_id(name, config))
         self._socket.setsockopt(zmq.IMMEDIATE, 1)
         self._socket.setsockopt(zmq.MAXMSGSIZE, max(config.window_nbytes, 2 << 20))
@@ -306,13 +298,13 @@ class Receiver:
         try:
             self._knock = Knock(self._context, self._socket, config)
         except SecurityError:
-            _close(self._socket, self._context)
+            sockets.close(self._socket, self._context)
             raise
         try:
             self._socket.connect(config.address)
         except zmq.ZMQError as error:
             self.close()
-            raise TransportError(_no_address(config.address, str(error))) from error
+            raise TransportError(sockets.no_address(config.address, str(error))) from error
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
 
@@ -362,8 +354,11 @@ class Receiver:
     def _take_in(self, incoming: list[Incoming]) -> None:
         self._knock.attend(self._socket, self._clock())
         try:
-            for _ in _waiting(self._socket):
-                frames = self._socket.recv_multipart(_NOBLOCK)
+            for _ in range(MESSAGES_PER_POLL):
+                message = sockets.receive(self._socket)
+                if not message:
+                    break
+                frames = [frame.bytes for frame in message]
                 incoming += self._end.receive(frames, self._clock())
             self._end.tick(self._clock())
         except TransportError as error:
@@ -396,13 +391,13 @@ class Receiver:
             self._end.leave()
             self._flush()
         self._knock.close(self._socket)
-        _close(self._socket, self._context)
+        sockets.close(self._socket, self._context)
 
     def _flush(self) -> None:
         outbox = self._end.outbox
         while outbox:
             try:
-                _send(self._socket, outbox.popleft())
+                sockets.send(self._socket, outbox.popleft())
             except zmq.Again:
                 continue  # no connection now; everything that a consumer says is said again
 
@@ -418,65 +413,8 @@ class Receiver:
         self.close()
 
 
-def _waiting(socket: "zmq.Socket[bytes]") -> Iterator[None]:
-    """Yields once for each message that has arrived, for a bounded number of them."""
-    for _ in range(MESSAGES_PER_POLL):
-        if not int(socket.getsockopt(_EVENTS)) & _POLLIN:  # cheaper than an exception
-            return
-        yield
-
-
-def _send(socket: "zmq.Socket[bytes]", frames: list[bytes]) -> None:
-    """Sends a message without waiting; raises before its first frame or not at all."""
-    *first, last = frames
-    for frame in first:
-        socket.send(frame, _MORE)
-    socket.send(last, _NOBLOCK)
-
-
 def _routing_id(name: str, config: WireConfig) -> bytes:
     """Returns an identity that no other socket has: a consumer that was started again is told from
     its predecessor, should that one still live.
     """
     return f"{name}/{config.lane}/".encode() + secrets.token_hex(4).encode()
-
-
-def _set_heartbeats(socket: "zmq.Socket[bytes]", config: WireConfig) -> None:
-    interval_ms = max(1, round(1000 * config.heartbeat_s))
-    socket.setsockopt(zmq.HEARTBEAT_IVL, interval_ms)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, SILENT_HEARTBEATS * interval_ms)
-    socket.setsockopt(zmq.LINGER, LINGER_MS)
-
-
-def _close(socket: "zmq.Socket[bytes]", context: "zmq.Context[zmq.Socket[bytes]]") -> None:
-    if not socket.closed:
-        socket.close()
-    if not context.closed:
-        context.term()
-
-
-def _why_not_bound(address: str, error: zmq.ZMQError) -> str:
-    if error.errno == zmq.EADDRINUSE:
-        return (
-            f"{address}: expected a free address; another process listens there. Stop it, or "
-            "choose another wire.address on both sides"
-        )
-    if error.errno == errno.EACCES:
-        return f"{address}: not permitted; choose a port above 1023 for wire.address"
-    return _no_address(address, str(error))
-
-
-def _no_address(address: str, reason: str) -> str:
-    return (
-        f"wire.address: expected an address such as tcp://127.0.0.1:5757, of this machine on the "
-        f"producer's side; got {address!r}: {reason}"
-    )
-
-
-def _require_address(address: str) -> None:
-    """Raises TransportError unless an address has a port; ZeroMQ takes 99999 for another one."""
-    if not address.startswith("tcp://"):
-        return
-    port = address.rsplit(":", 1)[1]
-    if port != "*" and not (port.isascii() and port.isdigit() and int(port) <= LARGEST_PORT):
-        raise TransportError(_no_address(address, f"the port is not a number up to {LARGEST_PORT}"))

@@ -56,7 +56,12 @@ PACKAGES = {"streams": set(), "replay": {"streams"}, "onlineflows": {"streams"}}
 """Which of the other packages a package may import."""
 
 ONLY_IN = {
-    "zmq": {"streams/transport.py", "streams/security.py", "streams/fault_proxy.py"},
+    "zmq": {
+        "streams/transport.py",
+        "streams/sockets.py",
+        "streams/security.py",
+        "streams/fault_proxy.py",
+    },
     "cryptography": {"onlineflows/online/signature.py"},
     "msgspec": {"streams/codec.py", "streams/messages.py"},
     "msgpack": {"streams/codec.py"},
