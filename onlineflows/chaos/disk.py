@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from onlineflows.chaos.stage import DEADLINE_S, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S
 
 LIFE_S = 0.3
 

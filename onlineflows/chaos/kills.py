@@ -1,6 +1,7 @@
 """SIGKILL at random moments: of the consumer, of the producer, of both."""
 
-from onlineflows.chaos.stage import DEADLINE_S, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S
 
 CONSUMER_LIFE_S = 0.5
 """Longest time that a consumer works before it is killed: some ten checkpoints."""

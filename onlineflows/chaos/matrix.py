@@ -172,11 +172,15 @@ def _play(
     """Adds rounds of a fault to its result; yields how many are done."""
     fruitless = 0
     began = time.monotonic()
+    try:
+        reference = references.of(fault.settings) if fault.theta else None
+    except StuckError as error:
+        result.problems.append(str(error))
+        return
     while result.rounds < rounds and fruitless < FRUITLESS:
         rng = random.Random(f"{seed} {result.streams}")  # noqa: S311 - chaos, no secrets
         wanted = min(fault.per_stream, rounds - result.rounds)
         with Stage({**references.settings, **fault.settings}, rng, write_files) as stage:
-            reference = references.of(fault.settings) if fault.theta else None
             played = 0
             try:
                 played = fault.play(stage, wanted)
@@ -224,7 +228,9 @@ class _References:
             stage.finish()
             ledgers = stage.ledgers
             if stage.problems or any(ledger.get("unaccounted", 1) for ledger in ledgers):
-                raise StuckError("; ".join(["the undisturbed run failed", *stage.problems]))
+                raise StuckError(
+                    f"the undisturbed run failed, see {stage.folder}; {stage.problems}, {ledgers}"
+                )
             counts = (sum(int(ledger[name]) for ledger in ledgers) for name in ("uses", "trained"))
             reference = Reference(stage.theta, *counts)
         stage.clear()

@@ -10,7 +10,8 @@ from typing import Any
 
 from onlineflows.chaos.daemon import PACKAGES
 from onlineflows.chaos.relay import Relay
-from onlineflows.chaos.stage import SILENT_S, Stage, free_address
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import SILENT_S, free_address
 
 LIFE_S = 0.4
 SILENCE_S = (1.2 * SILENT_S, 2.0 * SILENT_S)

@@ -6,7 +6,8 @@ import socket
 from collections.abc import Callable
 
 from onlineflows.chaos import zmtp
-from onlineflows.chaos.stage import DEADLINE_S, NAME, PACED, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S, NAME, PACED
 from onlineflows.online.rundir import RunDirectory
 from streams.codec import encode
 from streams.messages import Counts, Hello, Stand

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from functools import partial
 
-from onlineflows.chaos.stage import DEADLINE_S, SILENT_S, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S, SILENT_S
 
 GROWTH_MB = 32.0
 """How much a process may grow under an overload that would fill memory twice as far each second."""

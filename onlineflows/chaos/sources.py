@@ -5,7 +5,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
-from onlineflows.chaos.stage import PACED, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import PACED
 
 N_FILES = 8
 LIFE_S = 0.8

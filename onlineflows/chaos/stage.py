@@ -1,12 +1,8 @@
 """Where a fault is played: one stream, its producer and its consumer, and what they leave."""
 
-import hashlib
-import json
 import random
-import secrets
 import shutil
 import signal
-import socket
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,46 +11,17 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from onlineflows.chaos.daemon import LOOK_S, Daemon, StuckError
+from onlineflows.chaos.stream import (
+    DEADLINE_S,
+    NAME,
+    PACED,
+    PARTING_S,
+    SETTINGS,
+    free_address,
+    ledger_of,
+    theta_of,
+)
 from onlineflows.online.rundir import RunDirectory
-
-DEADLINE_S = 90.0
-"""Longest wait for anything that should happen."""
-
-NAME = "chaos"
-BESIDE = "beside"
-
-PORTS = range(20_000, 30_000)
-"""Below the ports that the kernel gives to outgoing connections: a consumer that keeps connecting
-to a port of that range while nobody listens there can end up connected to itself."""
-
-SETTINGS: Mapping[str, object] = {
-    "run.name": NAME,
-    "source.n_events": 40_000,
-    "replay.lumisection_events": 7_000,
-    "wire.batch_events": 256,
-    "wire.window_batches": 8,
-    "wire.heartbeat_s": 0.2,
-    "wire.connect_timeout_s": 60,
-    "preprocess.fit_events": 2_000,
-    "flow.blocks": 1,
-    "flow.hidden": 8,
-    "flow.bins": 4,
-    "buffer.capacity": 4_096,
-    "trainer.batch_size": 256,
-    "checkpoint.every_events": 1_000,
-    "snapshot.every_events": 2_500,
-    "snapshot.keep": 2,
-}
-"""A small, fast model that writes to disk all the time."""
-
-PACED: Mapping[str, object] = {"pacing.arrivals": "constant", "pacing.rate_hz": 15_000}
-"""Slow enough for something to happen in the middle; what is learned doesn't depend on it."""
-
-PARTING_S = 2.0
-"""How long a producer whose consumer has everything may take to leave."""
-
-SILENT_S = 1.0
-"""Five heartbeats of `SETTINGS`: after that long a peer is not waited for."""
 
 
 class WriteFiles(Protocol):
@@ -93,7 +60,8 @@ class Stage:
         self.recoveries_s: list[float] = []
         self.notes: dict[str, Any] = {}
         self.problems: list[str] = []
-        self.directory = RunDirectory(self.folder / "runs" / NAME)
+        runs = self.folder / "runs" / NAME
+        self.directory = RunDirectory(runs / "lane-0" if self.is_shared else runs)
         self._daemons: list[Daemon] = []
         self._producer: Daemon | None = None
         self._consumer: Daemon | None = None
@@ -169,8 +137,7 @@ class Stage:
 
     def start_beside(self) -> Daemon:
         """Starts the consumer of the other lane, or starts it again."""
-        settings = {"run.name": BESIDE, "wire.lane": 1}
-        self._beside = self.start("train", settings, "--continue")
+        self._beside = self.start("train", {"wire.lane": 1}, "--continue")
         return self._beside
 
     @property
@@ -292,25 +259,22 @@ class Stage:
     @property
     def ledger(self) -> dict[str, Any]:
         """The consumer's accounts of the run; empty where there are none."""
-        return _read(self.directory.ledger)
+        return ledger_of(self.directory)
 
     @property
     def ledgers(self) -> list[dict[str, Any]]:
         """The accounts of all consumers that share the stream, this one's first."""
-        return [_read(directory.ledger) for directory in self._directories]
+        return [ledger_of(directory) for directory in self._directories]
 
     @property
     def _directories(self) -> list[RunDirectory]:
-        return [self.directory, *(RunDirectory(self.folder / "runs" / BESIDE),) * self.is_shared]
+        others = [RunDirectory(self.directory.path.with_name("lane-1"))] if self.is_shared else []
+        return [self.directory, *others]
 
     @property
     def theta(self) -> str:
         """SHA-256 of what the last snapshot holds besides its manifest, dates included there."""
-        digest = hashlib.sha256()
-        for directory in self._directories:
-            for path in sorted((directory.snapshots / "latest").glob("*.safetensors")):
-                digest.update(path.name.encode() + path.read_bytes())
-        return digest.hexdigest()
+        return theta_of(self._directories)
 
     @property
     def largest_mb(self) -> dict[str, float]:
@@ -332,24 +296,6 @@ class Stage:
     def clear(self) -> None:
         """Deletes everything that the daemons wrote."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def free_address() -> str:
-    """Returns a loopback address that nobody listens at."""
-    for _ in range(100):
-        port = secrets.choice(PORTS)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                return f"tcp://127.0.0.1:{port}"
-    raise StuckError(f"expected a free port in {PORTS}; found none")
-
-
-def _read(ledger: Path) -> dict[str, Any]:
-    try:
-        document: dict[str, Any] = json.loads(ledger.read_text())
-    except (OSError, ValueError):
-        return {}
-    return document
 
 
 def _there(daemon: Daemon | None) -> Daemon:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from onlineflows.chaos.stage import DEADLINE_S, PACED, SILENT_S, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S, PACED, SILENT_S
 
 HEARTBEAT_S = 0.2
 SHORT = (0.1 * HEARTBEAT_S, 0.9 * HEARTBEAT_S)

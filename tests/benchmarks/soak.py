@@ -24,7 +24,8 @@ import numpy as np
 import onlineflows
 from onlineflows.chaos.daemon import Daemon, wait_until
 from onlineflows.chaos.result import WITHHELD
-from onlineflows.chaos.stage import DEADLINE_S, Stage
+from onlineflows.chaos.stage import Stage
+from onlineflows.chaos.stream import DEADLINE_S
 from onlineflows.machine import cpu_model, load, versions
 
 PERIOD_S = 0.5

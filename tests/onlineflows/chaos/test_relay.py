@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from onlineflows.chaos.relay import Relay
-from onlineflows.chaos.stage import free_address
+from onlineflows.chaos.stream import free_address
 
 
 def free_port() -> int:
