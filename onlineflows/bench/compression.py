@@ -38,12 +38,12 @@ from onlineflows.settings import (
 WINDOW = ModelConfig(
     "window",
     inside=(3.1, 3.9),
-    replicas=6,
+    replicas=3,
     bootstrap=False,
     buffer=BufferOverrides(uses=16),
 )
-"""Seven θ for signal region and sidebands alone, as in configs/search.toml."""
-MARKS = (100_000, 300_000, 1_000_000, 3_000_000)
+"""Four θ for signal region and sidebands alone, as in configs/search.toml."""
+MARKS = (100_000, 300_000, 1_000_000)
 STORED_SEED = 5000
 """Streams of stored events are others than those that are learned from."""
 TEST_SEED = 77
@@ -85,7 +85,7 @@ class Setting:
     models: dict[str, LearnerConfig] = field(default_factory=default_models)
     marks: dict[str, tuple[int, ...]] = field(
         default_factory=lambda: {
-            "default": (*MARKS, 10_000_000),
+            "default": (*MARKS, 3_000_000, 10_000_000),
             "window": MARKS,
             **dict.fromkeys(("2 x 24", "2 x 40", "3 x 128", "4 x 192"), (1_000_000,)),
         }
@@ -94,7 +94,7 @@ class Setting:
         *(3000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000),
         *(1_000_000, 2_000_000, 4_000_000),
     )
-    draws: int = 10
+    draws: int = 5
     seeds: int = 3
     trainings: int = 1
     n_samples: tuple[int, int] = (2_000_000, 4_000_000)
@@ -133,9 +133,9 @@ def keys(setting: Setting) -> list[Key]:
         found += [{**stored, "n_events": n} for n in setting.stored]
         found += [
             {"part": "snapshot", "fraction": fraction, "model": model, "n_seen": n, "seed": seed}
+            for seed in range(1, 1 + setting.seeds)
             for model, marks in setting.marks.items()
             for n in marks
-            for seed in range(1, 1 + setting.seeds)
         ]
     return found
 
