@@ -160,13 +160,13 @@ def validation_figures(
     }
     if findings.methods:
         figures["methods"] = methods_figure(findings.methods, optimum=comparison.optimum)
+    if findings.closure:
+        figures["closure"] = closure_figure(findings.closure)
     resonant = material.schema.resonant
     for name, found in findings.hunts.items():
         figures[f"bump_{name}"] = spectra_figure(
             found, resonant, settings.signal_region, caption=_HUNTED[name]
         )
-    if findings.closure:
-        figures["closure"] = closure_figure(findings.closure)
     if findings.compression is not None:
         figures["compression"] = compression_figure(findings.compression)
     figures["spectrum"] = spectrum_figure(samples, regions)

@@ -103,12 +103,12 @@ def closure_figure(lines: Sequence[Mapping[str, Any]], *, caption: str = "") -> 
                 label=ESTIMATES[name],
             )
         far = max(abs(line["ratio"][0] - 1) + line["ratio"][1] for line in lines)
-        half = float(np.clip(1.15 * far, 0.3, 1.0))
+        half = float(np.clip(1.15 * far, 0.3, 2.0))
         axes.set_xticks(range(len(cuts)), [f"$10^{{{round(np.log10(cut))}}}$" for cut in cuts])
         axes.tick_params(axis="x", which="minor", length=0)
         axes.set(
             xlim=(-0.5, len(cuts) - 0.5),
-            ylim=(1 - half, 1 + half),
+            ylim=(max(0.0, 1 - half), 1 + half),
             xlabel=r"background efficiency $\epsilon_B$",
             ylabel="predicted / true background",
         )
