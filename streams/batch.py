@@ -10,6 +10,9 @@ from streams.errors import SchemaError
 
 T = TypeVar("T", bound=np.generic)
 
+FLOAT32 = np.dtype(np.float32)
+"""An array's type compares with this at once; with np.float32 it must be converted first."""
+
 EVENTS_PER_ROW = 64
 """Event indices that a batch may cover for each row that it may hold: batches stay full as long
 as one event in 64 is selected, and the bits that say which need at most 8 bytes per row."""
@@ -34,9 +37,11 @@ def largest_nbytes(batch_events: int, event_nbytes: int) -> int:
 
 
 def read_only(array: NDArray[T]) -> NDArray[T]:
-    """Returns a read-only view of an array."""
+    """Returns a read-only view of an array; the array itself where it can't be written to."""
+    if not array.flags.writeable:
+        return array
     view = array.view()
-    view.flags.writeable = False
+    view.setflags(write=False)
     return view
 
 
@@ -74,20 +79,20 @@ class Batch:
     present: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
-        if self.x.ndim != 2 or self.x.dtype != np.float32 or not self.x.flags.c_contiguous:
+        x = self.x
+        if x.ndim != 2 or x.dtype != FLOAT32 or not x.flags.c_contiguous:
             raise SchemaError(
-                f"expected C-contiguous float32 events of shape (n, d); "
-                f"got {self.x.dtype} {self.x.shape}"
+                f"expected C-contiguous float32 events of shape (n, d); got {x.dtype} {x.shape}"
             )
-        object.__setattr__(self, "x", read_only(self.x))
+        object.__setattr__(self, "x", read_only(x))
         n_range = self.end_event - self.first_event
         if self.present is not None:
-            _require_bits(self.present, n_range, len(self.x))
+            _require_bits(self.present, n_range, len(x))
             object.__setattr__(self, "present", read_only(self.present))
-        elif n_range != len(self.x):
+        elif n_range != len(x):
             raise SchemaError(
                 f"events [{self.first_event}, {self.end_event}): expected {n_range} rows, or bits "
-                f"that say which were sent; got {len(self.x)} rows"
+                f"that say which were sent; got {len(x)} rows"
             )
 
     def __len__(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 import xxhash
+from numpy.typing import NDArray
 
 from streams.batch import Batch, Truth
 from streams.errors import MessageError, SchemaError
@@ -170,27 +171,21 @@ def decode_batch(
             the rows.
     """
     n = data.counts.sent
-    rest = iter(frames[1:])
-    payload = _checked(next(rest), data.payload_hash, 4 * n * n_features, data, "events")
-    x = np.frombuffer(payload, dtype=_LITTLE_FLOAT).reshape(n, n_features)
+    payload = _checked(frames[1], data.payload_hash, 4 * n * n_features, data, "events")
+    x: NDArray[np.float32] = np.ndarray((n, n_features), _LITTLE_FLOAT, payload)
+    if not _LITTLE_FLOAT.isnative:
+        x = x.astype(np.float32)
     present = None
     if data.present_hash is not None:
         nbytes = -(-data.counts.generated // 8)
-        bits = _checked(next(rest), data.present_hash, nbytes, data, "bits")
+        bits = _checked(frames[2], data.present_hash, nbytes, data, "bits")
         present = np.frombuffer(bits, dtype=np.uint8)
     truth = None
     if data.truth_hash is not None:
-        labels = _checked(next(rest), data.truth_hash, n, data, "truth labels")
+        labels = _checked(frames[-1], data.truth_hash, n, data, "truth labels")
         truth = Truth(np.frombuffer(labels, dtype=np.uint8))
     try:
-        batch = Batch(
-            x.astype(np.float32, copy=False),
-            data.first_event,
-            data.end_event,
-            data.run,
-            data.lumisection,
-            present,
-        )
+        batch = Batch(x, data.first_event, data.end_event, data.run, data.lumisection, present)
     except SchemaError as error:
         raise MessageError(f"batch {data.batch}: {error}", "bits") from error
     return batch, truth

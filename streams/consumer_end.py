@@ -237,7 +237,7 @@ class ConsumerEnd:
         if isinstance(message, Refusal):
             self._hear(now)
             return self._on_refusal(message, now)
-        if isinstance(message, Welcome | Begin):
+        if isinstance(message, (Welcome, Begin)):
             self._hear(now)
             return self._on_introduction(message, frames)
         run = self._run

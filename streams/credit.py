@@ -15,6 +15,9 @@ class Window:
 
     Args:
         wire: the window in batches and in bytes.
+
+    Attributes:
+        n_batches: batches that may be unread.
     """
 
     def __init__(self, wire: WireConfig) -> None:
@@ -23,20 +26,20 @@ class Window:
         self._batch_events = 1.0
         self._mean_rows = 1.0
         self._unread: deque[int] = deque()
+        self.n_batches = self._fit()
 
     def begin(self, run: RunBegan) -> None:
         """Takes the size of batches from a run's announcement."""
         nbytes = largest_nbytes(run.batch_events, run.schema.event_nbytes)
         self._largest = self._wire.window_nbytes // nbytes
         self._batch_events = self._mean_rows = float(run.batch_events)
+        self.n_batches = self._fit()
 
-    @property
-    def n_batches(self) -> int:
-        """Batches that may be unread, at least one.
+    def _fit(self) -> int:
+        """Returns as many batches as hold the events of `wire.window_batches` full ones.
 
-        As many as hold the events of `wire.window_batches` full ones: of the small batches of a
-        paced stream, more are on their way. Never more than `wire.window_nbytes` holds if all of
-        them were full.
+        Of the small batches of a paced stream, more are on their way. Never more than
+        `wire.window_nbytes` holds if all of them were full; at least one.
         """
         fullness = max(1.0, self._mean_rows) / self._batch_events
         return max(1, min(self._largest, int(self._wire.window_batches / fullness)))
@@ -49,11 +52,14 @@ class Window:
     def deliver(self, batch_number: int, n_rows: int) -> None:
         """Records a batch that has come."""
         self._unread.append(batch_number)
-        self._mean_rows += (n_rows - self._mean_rows) / MEAN_OVER_BATCHES
+        if n_rows != self._mean_rows:
+            self._mean_rows += (n_rows - self._mean_rows) / MEAN_OVER_BATCHES
+            self.n_batches = self._fit()
 
     def consume(self, batch_number: int) -> bool:
         """Records that this batch and all before it are read; returns whether any was not."""
-        n_unread = len(self._unread)
-        while self._unread and self._unread[0] <= batch_number:
-            self._unread.popleft()
-        return len(self._unread) < n_unread
+        unread, has_any = self._unread, False
+        while unread and unread[0] <= batch_number:
+            unread.popleft()
+            has_any = True
+        return has_any

@@ -55,7 +55,8 @@ class Piece:
     def account(self, trained: int, skipped: Mapping[str, int]) -> None:
         """Adds what became of some of its events."""
         self.trained += trained
-        self.skipped = add_reasons(self.skipped, skipped)
+        if skipped:
+            self.skipped = add_reasons(self.skipped, skipped)
 
     def to_list(self) -> list[Any]:
         """Returns the piece as plain JSON types."""
