@@ -16,6 +16,7 @@ from typing import Any
 
 from onlineflows.bench.closure import closure_tables
 from onlineflows.bench.decorrelation import decorrelation_tables
+from onlineflows.bench.feta_table import feta_tables
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.study import Record, read_record
 from onlineflows.bench.study_tables import (
@@ -44,6 +45,7 @@ TABLES: Mapping[str, Tables] = MappingProxyType(
         "closure": closure_tables,
         "decorrelation": decorrelation_tables,
         "tan": tan_tables,
+        "feta": feta_tables,
     }
 )
 """From the rows of a study to its tables."""

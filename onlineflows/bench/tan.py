@@ -31,7 +31,7 @@ from streams import EventSchema
 Events = NDArray[np.float32]
 Labels = NDArray[np.uint8]
 
-AS_IT_IS = 0.0
+AS_IT_IS: float | None = None
 """A signal fraction: as much signal as the events have."""
 
 
@@ -54,7 +54,7 @@ class Split:
     label: Labels
 
 
-OpenSplit = Callable[[float, int], Split]
+OpenSplit = Callable[[float | None, int], Split]
 """Of a signal fraction (or `AS_IT_IS`) and a seed."""
 
 
@@ -70,7 +70,7 @@ class Setting:
 
     Args:
         dataset: name of the events.
-        fractions: of signal in the stream.
+        fractions: of signal in the stream; without any, what is found isn't the signal.
         seeds: of the split, the weights and the order.
         signal_region: of m.
         alpha: type-I error of the bootstrap.
@@ -78,7 +78,7 @@ class Setting:
     """
 
     dataset: str
-    fractions: tuple[float, ...] = (AS_IT_IS, 0.01)
+    fractions: tuple[float | None, ...] = (AS_IT_IS, 0.01, 0.0)
     seeds: tuple[int, ...] = (1, 2, 3)
     signal_region: tuple[float, float] = (3.3, 3.7)
     alpha: float = 0.1

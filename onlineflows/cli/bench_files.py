@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from onlineflows.bench import tan
+from onlineflows.bench import feta, tan
+from onlineflows.bench.feta_table import feta_figure, feta_tables
 from onlineflows.bench.machine import describe
 from onlineflows.bench.tan_table import tan_tables
 from onlineflows.cli.bench_studies import show
@@ -16,7 +17,9 @@ from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.cli.search_data import STANDIN, dataset_name, labelled_file
 from onlineflows.cli.study import run_cells
-from onlineflows.errors import DataError
+from onlineflows.errors import ConfigError, DataError
+from onlineflows.offline.feta import Bands
+from onlineflows.offline.style import save_figure
 from replay.sources.standin_density import StandinDensity
 from streams import LHCO
 
@@ -46,7 +49,58 @@ def tan_study(output: Output, *, quick: bool, jobs: int, target: Path | None, da
     return DONE
 
 
-def open_split(dataset: str, fraction: float, seed: int) -> tan.Split:
+def feta_study(
+    output: Output,
+    *,
+    quick: bool,
+    jobs: int,
+    target: Path | None,
+    dataset: str,
+    reference: str | None,
+) -> int:
+    """Measures FETA's four ways where they aren't recorded yet and prints; returns the exit code.
+
+    Beside the record, a figure of its name shows how far events move.
+
+    Args:
+        output: how to print.
+        quick: sizes that only show that everything runs.
+        jobs: processes.
+        target: the record, which is resumed; None for none.
+        dataset: the events to move to: "standin", or a file of LHC Olympics features with labels.
+        reference: the events that are moved: such a file.
+
+    Raises:
+        ConfigError: there is no reference.
+    """
+    if reference is None:
+        raise ConfigError(
+            "--reference: expected the simulated events that are moved to those of --dataset; got "
+            "none: give a file of LHC Olympics features with labels"
+        )
+    setting = feta.QUICK if quick else feta.Setting()
+    head = _head("feta", quick, {"dataset": dataset, "reference": reference})
+    opened = functools.partial(open_samples, dataset, reference)
+    measure = functools.partial(feta.measure, opened, setting)
+    rows = run_cells(feta.keys(setting), measure, output, head=head, target=target, jobs=jobs)
+    if target is not None:
+        save_figure(feta_figure(rows), target.parent, target.stem)
+    if not output.as_json:
+        show(feta_tables(rows))
+    return DONE
+
+
+def open_samples(dataset: str, reference: str) -> feta.Samples:
+    """Returns the background of two data sets inside FETA's bands."""
+    low, high = Bands().intervals["OB1"][0], Bands().intervals["OB2"][1]
+    found = []
+    for name in (reference, dataset):
+        x, label = _labelled(name)
+        found.append(x[(label == 0) & (x[:, 0] >= low) & (x[:, 0] < high)])
+    return feta.Samples(LHCO.names, *found)
+
+
+def open_split(dataset: str, fraction: float | None, seed: int) -> tan.Split:
     """Returns half of the events as a stream, the other half to test on.
 
     Args:
@@ -60,7 +114,7 @@ def open_split(dataset: str, fraction: float, seed: int) -> tan.Split:
     x, label = _labelled(dataset)
     order = np.random.default_rng(seed).permutation(len(x))
     streamed, tested = order[: len(x) // 2], order[len(x) // 2 :]
-    if fraction != tan.AS_IT_IS:
+    if fraction is not None:
         signal, background = (streamed[label[streamed] == kind] for kind in (1, 0))
         n_signal = round(fraction / (1 - fraction) * len(background))
         if n_signal > len(signal):

@@ -57,6 +57,7 @@ class Bench(enum.StrEnum):
     CLOSURE = "closure"
     DECORRELATION = "decorrelation"
     TAN = "tan"
+    FETA = "feta"
 
 
 class Preset(enum.StrEnum):
@@ -160,6 +161,11 @@ def run(
     output = _speak(as_json, quiet, log_json)
     start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
+    if loaded.wire.lanes > 1:
+        from onlineflows.cli.run_lanes import run_lanes
+
+        words = _words(config, overrides or ())
+        raise typer.Exit(run_lanes(loaded, words, output, start=start, restarts=restarts))
     if restarts:
         raise typer.Exit(_supervise("run", config, overrides or (), output, start, restarts))
     from onlineflows.cli.run import run as body
@@ -356,9 +362,17 @@ def bench(
         typer.Option(
             "--dataset",
             metavar="standin|FILE",
-            help="Of search and tan: the stand-in, or LHCO features with labels.",
+            help="Of search, tan, feta: the stand-in, or LHCO features with labels.",
         ),
     ] = "standin",
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="standin|FILE",
+            help="Of feta: simulated events, to be moved to those of --dataset.",
+        ),
+    ] = None,
     config: Annotated[
         Path,
         typer.Option("--config", metavar="FILE", help="Of search: the models that are trained."),
@@ -399,6 +413,19 @@ def bench(
         from onlineflows.cli.bench_files import tan_study
 
         raise typer.Exit(tan_study(output, quick=quick, jobs=jobs, target=target, dataset=dataset))
+    if name is Bench.FETA:
+        from onlineflows.cli.bench_files import feta_study
+
+        raise typer.Exit(
+            feta_study(
+                output,
+                quick=quick,
+                jobs=jobs,
+                target=target,
+                dataset=dataset,
+                reference=reference,
+            )
+        )
     from onlineflows.cli.bench import bench as body
 
     raise typer.Exit(body(name.value, output, quick=quick, full=full))
@@ -515,6 +542,12 @@ def _start(resume: bool, overwrite: bool, go_on: bool) -> Start:
     return "resume" if resume else "overwrite" if overwrite else "continue" if go_on else "fresh"
 
 
+def _words(config: Path | None, overrides: Sequence[str]) -> list[str]:
+    """The words with which a command line names a configuration."""
+    file = [] if config is None else [str(config)]
+    return [*file, *(word for override in overrides for word in ("--set", override))]
+
+
 def _supervise(
     verb: str,
     config: Path | None,
@@ -529,8 +562,7 @@ def _supervise(
     flags = {"--json": output.as_json, "--quiet": output.quiet, "--log-json": output.log_json}
     command = [
         verb,
-        *([] if config is None else [str(config)]),
-        *(word for override in overrides for word in ("--set", override)),
+        *_words(config, overrides),
         *(flag for flag, is_on in flags.items() if is_on),
     ]
     first = [*command, *([] if start == "fresh" else [f"--{start}"])]

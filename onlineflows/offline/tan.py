@@ -14,6 +14,11 @@ from onlineflows.offline.metrics import auc
 from onlineflows.offline.quadrature import log_ratio, log_sum, marginalised
 from onlineflows.offline.regions import Interval
 
+LARGEST_RATIO = 10.0
+"""A larger λ counts as this one in means: where both densities are next to nothing, their quotient
+is noise, and a single event decided the mean (up to 1e13 for affine flows).
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class RatioSummary:
@@ -24,12 +29,14 @@ class RatioSummary:
         background: mean λ of background; near 1, since it is so over the data.
         difference: between the two, positive.
         auc: of -λ as a score.
+        capped: share of the events whose λ is above `LARGEST_RATIO`.
     """
 
     signal: float
     background: float
     difference: float
     auc: float
+    capped: float
 
 
 def tan(inputs: MethodInputs, training: Training) -> Trained:
@@ -66,10 +73,11 @@ def summarise_ratio(log_lambda: Scores, label: NDArray[np.integer[Any]]) -> Rati
         log_lambda: log λ, shape (n,), finite.
         label: 1 for signal, shape (n,).
     """
-    ratio = np.exp(log_lambda)
+    ratio = np.exp(np.minimum(log_lambda, np.log(LARGEST_RATIO)))
     signal, background = float(ratio[label == 1].mean()), float(ratio[label == 0].mean())
     value = auc(-log_lambda, label).value
-    return RatioSummary(signal, background, abs(signal - background), value)
+    capped = float(np.mean(log_lambda > np.log(LARGEST_RATIO)))
+    return RatioSummary(signal, background, abs(signal - background), value, capped)
 
 
 def _log_prob(density: AnyDensity, x: Events, intervals: Sequence[Interval], nodes: int) -> Scores:

@@ -117,9 +117,14 @@ def classifier_test(
             [_held_out_auc(x, rng.permutation(label), trees, rng) for _ in range(n_permutations)]
         )
         return _against_null(statistic, null, n_a, n_b)
+    return against_chance(statistic, n_a, n_b)
+
+
+def against_chance(area: float, n_a: int, n_b: int) -> TwoSampleResult:
+    """Returns an AUC beside that of a score without information: mean 1/2, `auc_null_width`."""
     width = auc_null_width(n_a, n_b)
-    p_value = 0.5 * math.erfc((statistic - 0.5) / (width * math.sqrt(2)))
-    return TwoSampleResult(statistic, 0.5, width, p_value, n_a, n_b, 0)
+    p_value = 0.5 * math.erfc((area - 0.5) / (width * math.sqrt(2)))
+    return TwoSampleResult(area, 0.5, width, p_value, n_a, n_b, 0)
 
 
 def sliced_wasserstein_test(

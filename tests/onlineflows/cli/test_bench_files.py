@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from onlineflows.bench.feta_table import feta_tables
 from onlineflows.bench.study import read_record
 from onlineflows.bench.tan import AS_IT_IS
 from onlineflows.bench.tan_table import tan_tables
@@ -35,3 +36,26 @@ def test_tans_ratios_are_measured_once(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(options) == 0
     assert record.read_bytes() == before
     assert capsys.readouterr().out == tables
+
+
+@pytest.mark.slow
+def test_fetas_ways_are_measured_once_and_drawn(tmp_path: Path) -> None:
+    record = tmp_path / "feta.jsonl"
+    options = ["bench", "feta", "--quick", "--quiet", "--output", str(record)]
+    options += ["--dataset", "standin", "--reference", "standin"]
+
+    assert main(options) == 0
+
+    areas, lengths = feta_tables(read_record(record).rows)
+    assert [line[0] for line in areas.lines] == ["OB1", "SB1", "SR", "SB2", "OB2"]
+    assert len(lengths.header) == 5
+    before = record.read_bytes()
+    assert main(options) == 0
+    assert record.read_bytes() == before
+    assert (tmp_path / "feta.png").stat().st_size > 10_000
+
+
+def test_feta_without_a_reference_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "feta", "--quick", "--quiet"]) != 0
+
+    assert "--reference" in capsys.readouterr().err

@@ -29,7 +29,7 @@ VERBS = {
     ),
     "bench": (
         ["name"],
-        LOUD | {"--quick", "--full", "--dataset", "--config", "--output", "--jobs"},
+        LOUD | {"--quick", "--full", "--dataset", "--reference", "--config", "--output", "--jobs"},
     ),
     "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),

@@ -72,3 +72,11 @@ def test_the_summary_is_that_of_the_definition() -> None:
     assert found.background == pytest.approx(2.5 / 3)
     assert found.difference == pytest.approx(2.5 / 3 - 0.3)
     assert found.auc == pytest.approx(5 / 6)
+    assert found.capped == 0
+
+
+def test_one_event_in_the_tails_does_not_decide_a_mean() -> None:
+    found = summarise_ratio(np.array([0.0, 50.0, 0.0, 0.0]), np.array([1, 0, 0, 0]))
+
+    assert found.background == pytest.approx(4)
+    assert found.capped == 0.25
