@@ -1,9 +1,11 @@
 """`onlineflows replay`: the producer daemon. Never loads torch."""
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,6 +24,7 @@ from replay.report import ProducerReport, Progress
 from replay.settings import StandinConfig
 from replay.sources import open_source
 from streams.errors import StreamError
+from streams.protocol import counts_to_dict
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +59,8 @@ def replay_for(config: Config, output: Output, listener: Connection) -> None:
     Args:
         config: the run.
         output: how the command that started the process speaks.
-        listener: is told the address once it is bound.
+        listener: is told the address once it is bound, and at the end, where the run came to one,
+            what became of the events.
     """
     configure_logging(as_json=output.log_json, quiet=True)
     parent = os.getppid()
@@ -76,12 +80,20 @@ def replay_for(config: Config, output: Output, listener: Connection) -> None:
                 on_progress=watch,
             )
             vitals.end(report.condition, report.text if report.error else "")
+        _tell(listener, report)
         if report.error is not None:
             raise report.error
     except (OnlineFlowsError, StreamError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(exit_code(error))
     sys.exit(DONE if report.is_acknowledged else FAILED)
+
+
+def _tell(listener: Connection, report: ProducerReport) -> None:
+    """Says briefly how a run went: it may be that nobody takes it out of the pipe any more."""
+    account = {"condition": report.condition, **counts_to_dict(report.ledger.totals)}
+    with suppress(OSError):
+        listener.send_bytes(json.dumps(account).encode())
 
 
 def _vitals(config: Config, notifier: Notifier, *, makes_folder: bool) -> Vitals:

@@ -12,6 +12,7 @@ import torch
 from onlineflows.cli.config import Config, public_config
 from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.health import HealthFile
+from onlineflows.cli.logs import label_records
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
@@ -34,6 +35,8 @@ def train(config: Config, output: Output, *, start: Start) -> int:
     """Learns from one producer; returns the exit code."""
     if start == "continue" and RunDirectory(config.directory).has_ended:
         return nothing_left(config, output)
+    if config.wire.lanes > 1:
+        label_records(lane=config.wire.lane)
     with StopFlag() as stop:
         report = consume(config, output, start=start, stop=stop)
     return conclude(report, output)

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from onlineflows.cli.logs import PACKAGES, JsonFormatter, LineFormatter, configure_logging
+from onlineflows.cli.logs import (
+    PACKAGES,
+    JsonFormatter,
+    LineFormatter,
+    configure_logging,
+    label_records,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +102,14 @@ def test_configuring_twice_does_not_double_the_lines() -> None:
     configure_logging(stream=stream)
     logging.getLogger("replay").info("once")
     assert len(stream.getvalue().splitlines()) == 1
+
+
+def test_a_label_is_in_every_line() -> None:
+    stream = io.StringIO()
+    configure_logging(stream=stream)
+    label_records(lane=1)
+    logging.getLogger("replay").info("hello")
+    logging.getLogger("streams.x").info("there", extra={"n": 2})
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("event=hello lane=1")
+    assert second.endswith("event=there n=2 lane=1")
