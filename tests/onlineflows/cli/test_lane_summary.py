@@ -21,7 +21,7 @@ ACCOUNT = {
 """What the producer of `lanes` says."""
 
 
-def lane(number: int, sent: int, **changes: Any) -> LaneResult:
+def lane(number: int, sent: int, /, **changes: Any) -> LaneResult:
     ledger = {
         **ACCOUNT,
         "sent": sent,
