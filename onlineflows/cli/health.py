@@ -85,7 +85,7 @@ def health(
     Raises:
         ConfigError: no daemon has left a health file there.
     """
-    found = {name: folder / file for name, file in FILES.items() if (folder / file).is_file()}
+    found = _files_in(folder)
     if not found:
         raise ConfigError(
             f"{folder}: expected {' or '.join(FILES.values())} of a daemon that runs or ran; got "
@@ -98,6 +98,14 @@ def health(
     ]
     output.result(documents, "\n".join(lines))
     return DONE if all(d["healthy"] for d in documents.values()) else FAILED
+
+
+def _files_in(folder: Path) -> dict[str, Path]:
+    """Health files by the daemon's name: of the run, and of the lanes within it."""
+    found = {name: folder / file for name, file in FILES.items()}
+    for lane in sorted(folder.glob("lane-*")):
+        found |= {f"{name} {lane.name}": lane / file for name, file in FILES.items()}
+    return {name: path for name, path in found.items() if path.is_file()}
 
 
 def judge(path: Path, max_age_s: float, now: float) -> dict[str, Any]:

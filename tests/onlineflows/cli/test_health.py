@@ -75,3 +75,17 @@ def test_a_disk_that_refuses_is_said_once(tmp_path: Path, monkeypatch, caplog) -
     file.write("running", {})
     file.write("running", {})
     assert caplog.text.count("no health file can be written") == 1
+
+
+def test_the_learners_of_lanes_are_found_below_the_run(tmp_path: Path, capsys) -> None:
+    for lane, age_s in (("lane-0", 1.0), ("lane-1", 100.0)):
+        (tmp_path / lane).mkdir()
+        at(age_s, tmp_path / lane)
+    at(1.0, tmp_path, process="replay")
+    assert code(tmp_path) == 1
+    verdicts = [line.split(":")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert verdicts == [
+        ["replay", " healthy"],
+        ["train lane-0", " healthy"],
+        ["train lane-1", " UNHEALTHY"],
+    ]
