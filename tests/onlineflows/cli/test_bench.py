@@ -25,7 +25,7 @@ KEYS = {
 }
 
 
-STUDIES = {Bench.SEARCH, *ON_THE_STANDIN}
+STUDIES = {Bench.SEARCH, Bench.DECORRELATION, Bench.TAN, Bench.FETA, *ON_THE_STANDIN}
 """What trains many models: other rows, resumable."""
 
 

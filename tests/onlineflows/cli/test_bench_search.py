@@ -16,8 +16,8 @@ CONFIG = Path(__file__).parents[3] / "configs" / "search.toml"
 LHCO_FILE = "lhco/events_anomalydetection_v2.features.80k.h5"
 
 
-def run(record: Path, *options: str) -> int:
-    arguments = ["bench", "search", "--quick", "--quiet", "--config", str(CONFIG)]
+def run(record: Path, *options: str, name: str = "search") -> int:
+    arguments = ["bench", name, "--quick", "--quiet", "--config", str(CONFIG)]
     return main([*arguments, "--output", str(record), *options])
 
 
@@ -89,6 +89,16 @@ def test_a_file_is_split_into_stream_and_test(test_data: object, tmp_path: Path)
 
     lines = (tmp_path / "x.jsonl").read_text().splitlines()
     assert json.loads(lines[1])["cell"]["dataset"] == "events_anomalydetection_v2"
+
+
+@pytest.mark.slow
+def test_searches_run_on_shifted_masses_and_on_others(tmp_path: Path) -> None:
+    assert run(tmp_path / "x.jsonl", name="decorrelation") == 0
+
+    rows = read_record(tmp_path / "x.jsonl").rows
+    assert {(r["on"], r["shifted"]) for r in rows} >= {
+        (on, shifted) for on in ("data", "snapshot") for shifted in (False, True)
+    }
 
 
 def test_a_missing_configuration_is_refused(

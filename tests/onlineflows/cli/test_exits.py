@@ -23,7 +23,9 @@ USERS = {
     "InputError",
     "RefusedError",
     "SchemaError",
+    "SecurityError",
     "SnapshotError",
+    "TooFewEventsError",
     "TransportError",
 }
 ERRORS = {

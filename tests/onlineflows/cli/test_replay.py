@@ -157,11 +157,19 @@ def test_a_port_in_use_is_refused(refused) -> None:
     assert f"{address}: expected a free address; another process listens there" in said
 
 
-@pytest.mark.parametrize("address", ["here", "tcp://10.255.0.1:5757", "tcp://127.0.0.1:99999"])
+@pytest.mark.parametrize("address", ["here", "tcp://127.0.0.1:99999"])
 def test_an_address_that_is_none_is_refused(address: str, refused) -> None:
     said = refused("replay", settings=(*ALONE, f"wire.address={address}"))
     assert "wire.address: expected an address such as tcp://127.0.0.1:5757" in said
     assert f"got '{address}'" in said
+
+
+def test_an_address_of_another_machine_is_refused(command) -> None:
+    address = "tcp://10.255.0.1:5757"
+    settings = (*ALONE, f"wire.address={address}", "wire.security.insecure=true")
+    said = command("replay", settings=settings)
+    assert said.code == 2
+    assert f"got '{address}'" in said.err
 
 
 def test_a_producer_without_a_consumer_gives_up(refused) -> None:
