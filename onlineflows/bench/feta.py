@@ -68,7 +68,8 @@ class Setting:
     Args:
         seeds: of the halves, the weights and the orders.
         bands: of m.
-        flow: of all flows; its bound is a little beyond the scaled features' ends.
+        flow: of all flows; its bound is a little beyond the scaled features' ends. It is small: a
+            few thousand target events in two bands don't say more of how it depends on m.
         optimiser: of all flows.
         batch_size: events a step.
         epochs: passes over target events.
@@ -79,12 +80,14 @@ class Setting:
 
     seeds: tuple[int, ...] = (1, 2, 3)
     bands: Bands = field(default_factory=Bands)
-    flow: FlowConfig = field(default_factory=lambda: FlowConfig(blocks=4, bound=3.5))
+    flow: FlowConfig = field(
+        default_factory=lambda: FlowConfig(blocks=2, hidden=32, bins=6, bound=3.5)
+    )
     optimiser: OptimiserConfig = field(
         default_factory=lambda: OptimiserConfig(learning_rate=2e-3, weight_decay=1e-4)
     )
     batch_size: int = 256
-    epochs: int = 40
+    epochs: int = 20
     base_epochs: int = 20
     penalty: float = 1e-2
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -193,9 +196,11 @@ class _Learned:
         theta = (initial_theta if way == IDENTITY else random_theta)(self._spec, generator)
         penalty = self._setting.penalty if way == PENALTY else 0.0
 
+        # The same numbers as θ, which the optimiser moves in place.
+        leaf = theta.detach().requires_grad_()
+        transport = TorchFlow(self._spec, leaf)
+
         def gradient(x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-            leaf = theta.detach().requires_grad_()
-            transport = TorchFlow(self._spec, leaf)
             loss = transport_nll(transport, self._reference, x, context, penalty=penalty)
             (slope,) = torch.autograd.grad(loss, leaf)
             return loss.detach(), slope
