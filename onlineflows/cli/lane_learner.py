@@ -109,8 +109,9 @@ class LaneLearner:
         return not self.is_running and self._process.returncode != DONE
 
     def stop(self) -> None:
-        """Tells it to leave a checkpoint and go, if it hasn't been told before."""
-        if self.is_running and not self._was_stopped:
+        """Tells it to leave a checkpoint and go, unless it was told before or is leaving."""
+        has_spoken = os.fstat(self._printed.fileno()).st_size > 0
+        if self.is_running and not has_spoken and not self._was_stopped:
             self._was_stopped = True
             self._process.send_signal(signal.SIGTERM)
 

@@ -41,7 +41,8 @@ def run_lanes(
         restarts: how often each learner is started again if it dies.
 
     Returns:
-        The worst of all exit codes.
+        The worst of all exit codes; the producer's doesn't count where all learners came to the end
+        of the run and the accounts agree.
 
     Raises:
         ConfigError: an earlier run is in the way, or can't be continued.
@@ -74,9 +75,11 @@ def run_lanes(
         producer.leave()
         account = producer.account()
     output.result(document_of(results), table_of(results))
-    if all(result.is_complete for result in results) and (found := problems_of(results, account)):
+    codes = [result.code for result in results]
+    if not all(result.is_complete for result in results):
+        codes.append(producer.exitcode or DONE)
+    elif found := problems_of(results, account):
         raise LedgerError("the ledgers do not balance: " + "; ".join(found))
-    codes = [producer.exitcode or DONE, *(result.code for result in results)]
     return max(code if code >= 0 else FAILED for code in codes)
 
 

@@ -39,7 +39,7 @@ def train(config: Config, output: Output, *, start: Start) -> int:
         label_records(lane=config.wire.lane)
     with StopFlag() as stop:
         report = consume(config, output, start=start, stop=stop)
-    return conclude(report, output)
+        return conclude(report, output)  # a stop that comes now must not keep the last word back
 
 
 def nothing_left(config: Config, output: Output) -> int:

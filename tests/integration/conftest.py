@@ -107,12 +107,15 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Program]]:
 
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """Makes a run of the small model that the tests of a module share; returns its folder."""
+    """Makes a run of the small model that the tests of a module share; returns its folder. What the
+    command printed is in ``printed.json`` two folders above.
+    """
 
     def make(*config: Path, **settings: object) -> Path:
         folder = tmp_path_factory.mktemp("finished")
         with programs_in(folder) as begin:
-            begin("run", *config, **{**SMALL, **settings}).finish()
+            printed = begin("run", *config, "--json", **{**SMALL, **settings}).finish()
+        (folder / "printed.json").write_text(printed)
         return folder / "runs" / "default"
 
     return make

@@ -45,3 +45,33 @@ def test_a_learner_that_can_not_begin_ends_the_producer_at_once(refused, tmp_pat
     said = refused("run", "-q", settings=(f"run.directory={tmp_path / 'runs'}",))
     assert "expected a folder to write to" in said
     assert time.monotonic() - began < 20
+
+
+@pytest.fixture
+def of_two_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
+    """Settings of a run whose lane 0 has ended; nothing may be started."""
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: pytest.fail("a process"))
+    (tmp_path / "mine" / "lane-0").mkdir(parents=True)
+    (tmp_path / "mine" / "lane-0" / "ledger.json").write_text("{}")
+    return ("wire.lanes=2", f"run.directory={tmp_path}", "run.name=mine")
+
+
+def test_an_earlier_run_of_any_lane_is_found_before_a_process_is_started(
+    of_two_lanes, refused
+) -> None:
+    said = refused("run", settings=of_two_lanes)
+    assert "mine/lane-0: expected no earlier run; got ledger.json" in said
+
+
+def test_a_run_of_lanes_that_have_ended_is_not_begun_again(
+    of_two_lanes, command, tmp_path: Path
+) -> None:
+    (tmp_path / "mine" / "lane-1").mkdir()
+    (tmp_path / "mine" / "lane-1" / "ledger.json").write_text("{}")
+    said = command("run", "--continue", settings=of_two_lanes)
+    assert (said.code, "the run has ended" in said.out) == (0, True)
+
+
+def test_a_run_that_has_ended_for_one_lane_only_can_not_go_on(of_two_lanes, refused) -> None:
+    said = refused("run", "--continue", settings=of_two_lanes)
+    assert "expected learners that have all ended, or none; got an end for lane-0 only" in said
