@@ -59,14 +59,14 @@ class _Stretch:
     Args:
         first_event: index of the first one.
         status: one `Status` for each, shape (n,).
-        good: indices of the good ones, ascending, shape (n_good,).
+        good: indices of the good ones, ascending, shape (n_good,); None where all are good.
         x: their features, shape (n_good, d).
         label: their truth, shape (n_good,); None where the source has none.
     """
 
     first_event: int
     status: NDArray[np.uint8]
-    good: NDArray[np.int64]
+    good: NDArray[np.int64] | None
     x: NDArray[np.float32]
     label: NDArray[np.uint8] | None
 
@@ -74,34 +74,47 @@ class _Stretch:
     def end_event(self) -> int:
         return self.first_event + len(self.status)
 
+    def index_of(self, row: int) -> int:
+        """Returns the index of a row's event."""
+        return self.first_event + row if self.good is None else int(self.good[row])
+
     def part(self, first: int, end: int) -> "_Stretch":
         """Returns the events [first, end), as views."""
         low, high = first - self.first_event, end - self.first_event
-        if len(self.good) < len(self.status):
+        status = self.status[low:high]
+        if self.good is not None:
             low, high = self.good.searchsorted((first, end))
         return _Stretch(
             first,
-            self.status[first - self.first_event : end - self.first_event],
-            self.good[low:high],
+            status,
+            None if self.good is None else self.good[low:high],
             self.x[low:high],
             None if self.label is None else self.label[low:high],
         )
 
     def with_next(self, other: "_Stretch") -> "_Stretch":
         """Returns this stretch and the one behind it as one."""
-        label = None
+        good = label = None
+        if self.good is not None or other.good is not None:
+            good = np.concatenate([self.indices(), other.indices()])
         if self.label is not None and other.label is not None:
             label = np.concatenate([self.label, other.label])
         return _Stretch(
             self.first_event,
             np.concatenate([self.status, other.status]),
-            np.concatenate([self.good, other.good]),
+            good,
             np.concatenate([self.x, other.x]),
             label,
         )
 
+    def indices(self) -> NDArray[np.int64]:
+        """Returns the indices of the good ones, shape (n_good,)."""
+        if self.good is not None:
+            return self.good
+        return np.arange(self.first_event, self.end_event, dtype=np.int64)
+
     def counts(self) -> Counts:
-        n, n_good = len(self.status), len(self.good)
+        n, n_good = len(self.status), len(self.x)
         if n == n_good:
             return Counts(generated=n, sent=n)
         not_selected = int(np.count_nonzero(self.status == NOT_SELECTED))
@@ -223,7 +236,7 @@ class Batcher:
             if self._failure is not None and first >= self._read_end:
                 raise self._failure
             return None
-        return self._cut(read.part(first, end))
+        return self._cut_good(read, end) if read.good is None else self._cut(read.part(first, end))
 
     def _end_of_piece(self) -> int | None:
         """Returns where the next piece ends; None where that can't be told yet."""
@@ -231,23 +244,31 @@ class Batcher:
         if read is None:
             return None
         last_row = self._next_row + self._batch_events - 1
-        if last_row < len(read.good):
-            return min(int(read.good[last_row]) + 1, reach)
+        if last_row < len(read.x):
+            return min(read.index_of(last_row) + 1, reach)
         is_known = self._read_end >= reach or self._cannot_read
         return min(self._read_end, reach) if is_known else None
 
     @property
     def _reach(self) -> int:
         """One past the last event index that the next piece may cover."""
-        first = self._next_event
-        reach = min(
-            first + self._largest_range, self.lumisection_of(first) * self._lumisection_events
-        )
+        first, lumisection_events = self._next_event, self._lumisection_events
+        end_of_lumisection = first - first % lumisection_events + lumisection_events
+        reach = min(first + self._largest_range, end_of_lumisection)
         if self._block_events:
             reach = min(reach, (first // self._block_events + 1) * self._block_events)
         if self._stops:
             reach = min([reach, *(stop for stop in self._stops if stop > first)])
         return reach
+
+    def _cut_good(self, read: _Stretch, end: int) -> Piece:
+        """Cuts at an index; the usual case, that all events are good, needs no look at each."""
+        first, row, n = self._next_event, self._next_row, end - self._next_event
+        lumisection = self.lumisection_of(first)
+        self._next_event, self._next_row = end, row + n
+        batch = Batch(read.x[row : row + n], first, end, self._run, lumisection)
+        truth = None if read.label is None else Truth(read.label[row : row + n])
+        return Piece(first, end, lumisection, Counts(n, n), batch, truth)
 
     def _cut(self, events: _Stretch) -> Piece:
         first, end = events.first_event, events.end_event
@@ -285,7 +306,7 @@ class Batcher:
             return False
         began = self._clock()
         try:
-            events = self._source.read(self._read_events)
+            events = self._source.read(self._n_to_read())
         except InputError as error:
             if self._read_events == 1:
                 self._failure = error
@@ -296,6 +317,15 @@ class Batcher:
         if not self._is_drained:
             self._append(events)
         return True
+
+    def _n_to_read(self) -> int:
+        """Returns how many events to read: not beyond the end of a lumisection where that is near.
+
+        Where all events are good and reads end where pieces do, nothing has to be joined.
+        """
+        to_end = self._lumisection_events - self._read_end % self._lumisection_events
+        is_near = to_end < self._read_events <= self._lumisection_events
+        return to_end if is_near else self._read_events
 
     def _choose_read_size(self, took_s: float) -> None:
         if took_s > SLOW_READ_S:
@@ -312,7 +342,7 @@ class Batcher:
                 f"the source returned {events.first_event} on with {events.x.shape[1]}"
             )
         read = _stretch_of(events)
-        if self.on_read is not None and len(read.good) < len(events):
+        if self.on_read is not None and read.good is not None:
             self.on_read(events.first_event, events.x, read.status)
         if self._read is not None and self._next_event < at:
             read = self._read.part(self._next_event, at).with_next(read)
@@ -322,22 +352,25 @@ class Batcher:
 
 def _stretch_of(events: Events) -> _Stretch:
     """Returns the events with those marked as bad that claim to be good and aren't numbers."""
-    status = events.status
-    if status.max() > WORST:
+    status, x, label = events.status, events.x, events.label
+    worst = int(status.max())
+    if worst > WORST:
         raise InputError(
-            f"expected statuses of streams.Status; the source returned {status.max()} "
+            f"expected statuses of streams.Status; the source returned {worst} "
             f"among the events from {events.first_event} on"
         )
-    rows = np.flatnonzero(status == GOOD)
-    x, label = events.x, events.label
-    if len(rows) < len(events):
+    rows = None
+    if worst != GOOD:  # which is the least of all
+        rows = np.flatnonzero(status == GOOD)
         x = x.take(rows, axis=0)  # four times as fast as x[rows]
         label = None if label is None else label[rows]
     finite = np.isfinite(x)
     if not finite.all():
         is_finite = finite.all(axis=1)
+        rows = np.arange(len(x)) if rows is None else rows
         status = status.copy()
         status[rows[~is_finite]] = why_not_finite(x[~is_finite])
         rows, x = rows[is_finite], x[is_finite]
         label = None if label is None else label[is_finite]
-    return _Stretch(events.first_event, status, rows + events.first_event, x, label)
+    good = None if rows is None else rows + events.first_event
+    return _Stretch(events.first_event, status, good, x, label)

@@ -46,7 +46,7 @@ from streams.schema import EventSchema
 from streams.settings import WireConfig
 
 CREDIT_DELAY_S = 0.005
-"""How long less than a quarter of a window may be free before the producer is told."""
+"""How long less than half of a window may be free before the producer is told."""
 
 
 class ConsumerEnd:
@@ -129,12 +129,12 @@ class ConsumerEnd:
     def consumed(self, batch_number: int) -> None:
         """Says that this batch and all before it need no room any more: extends the credit.
 
-        CREDIT goes out once a quarter of the window is free, so that batches keep coming while
+        CREDIT goes out once half of the window is free, so that batches keep coming while
         the program works on those that it has, and otherwise a moment later: one for each batch
         would cost both sides as much as the batch itself.
         """
         self._has_room_untold |= self._window.consume(batch_number)
-        if self._up_to - self._told_up_to >= max(1, self._window.n_batches // 4):
+        if self._up_to - self._told_up_to >= max(1, self._window.n_batches // 2):
             self._credit_is_due = True
             self.flush_credit()
 

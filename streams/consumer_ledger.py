@@ -161,19 +161,18 @@ class ConsumerLedger:
         Raises:
             LedgerError: a batch is unknown or accounted for already, or the numbers don't add up.
         """
-        skipped = {reason: n for reason, n in (skipped or {}).items() if n}
+        skipped = {reason: n for reason, n in skipped.items() if n} if skipped else {}
         numbers = list(batches)
-        unknown = [n for n in numbers if n not in self._pending]
-        if unknown:
-            raise LedgerError(f"batch {unknown[0]} is not pending: unknown, or accounted for twice")
         by_piece: dict[int, int] = {}
         for number in numbers:
-            batch = self._pending[number]
+            batch = self._pending.get(number)
+            if batch is None:
+                raise LedgerError(f"batch {number} is not pending: unknown, or accounted for twice")
             by_piece[batch.piece] = by_piece.get(batch.piece, 0) + batch.n
-        n_events = sum(by_piece.values())
-        if trained < 0 or min(skipped.values(), default=0) < 0:
+        n_events, n_skipped = sum(by_piece.values()), sum(skipped.values())
+        if trained < 0 or (skipped and min(skipped.values()) < 0):
             raise LedgerError(f"expected counts; got {trained} trained and skipped {skipped}")
-        if trained + sum(skipped.values()) != n_events:
+        if trained + n_skipped != n_events:
             raise LedgerError(
                 f"expected {n_events} events of batches {_brief(numbers)} to be accounted for; got "
                 f"{trained} trained and skipped {skipped}"

@@ -28,7 +28,7 @@ from streams.settings import WireConfig
 MESSAGES_PER_POLL = 256
 """Upper bound on what one poll takes in, so that a flood can't hold the loop."""
 
-SENDS_PER_LOOK = 4
+SENDS_PER_LOOK = 8
 """A busy producer looks for messages after so many batches: a look costs as much as a batch."""
 
 Clock = Callable[[], float]
