@@ -1,6 +1,7 @@
 """Who may import whom: read from the sources with ast, so that a breach fails before it runs."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -96,7 +97,8 @@ def sources() -> list[str]:
     )
 
 
-def imports(source: str) -> set[str]:
+@functools.cache
+def imports(source: str) -> frozenset[str]:
     """The dotted names that a file imports anywhere, functions included."""
     names: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / source).read_text())):
@@ -106,7 +108,7 @@ def imports(source: str) -> set[str]:
             assert node.level == 0, f"{source}: relative imports hide where a name comes from"
             names.add(str(node.module))
             names.update(f"{node.module}.{alias.name}" for alias in node.names)
-    return names
+    return frozenset(names)
 
 
 def tops(source: str) -> set[str]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 WAIT_S = 840
 
@@ -50,7 +52,6 @@ IN_CI = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(WAIT_S + 30)
 def test_one_round_of_many_faults_finds_nothing(tmp_path: Path) -> None:
     words = [word for name in IN_CI for word in ("--fault", name)]
