@@ -153,7 +153,8 @@ def test_constant_features_cannot_be_scaled() -> None:
 
 @pytest.mark.slow
 def test_every_way_moves_a_shifted_normal_to_the_target() -> None:
-    rng = np.random.default_rng(1)
+    # Not the study's seed: events of m = 3 + u would go to halves by the same u.
+    rng = np.random.default_rng(11)
 
     def sample(n: int, mean: float) -> Any:
         m = rng.uniform(3.0, 4.0, n)
