@@ -27,9 +27,12 @@ KEYS = {
 
 STUDIES = {Bench.SEARCH, Bench.DECORRELATION, Bench.TAN, Bench.FETA, *ON_THE_STANDIN}
 """What trains many models: other rows, resumable."""
+TWO_PROCESSES = pytest.param(Bench.E2E, marks=pytest.mark.slow)
 
 
-@pytest.mark.parametrize("name", [name for name in Bench if name not in STUDIES])
+@pytest.mark.parametrize(
+    "name", [TWO_PROCESSES, *(n for n in Bench if n not in {Bench.E2E, *STUDIES})]
+)
 def test_a_benchmark_yields_a_head_rows_and_a_tail(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

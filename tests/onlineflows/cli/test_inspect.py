@@ -52,7 +52,13 @@ def test_a_snapshot_says_what_it_holds(command, finished_run: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_events")
-@pytest.mark.parametrize(("name", "magic"), [("page.png", b"\x89PNG"), ("page.pdf", b"%PDF")])
+@pytest.mark.parametrize(
+    ("name", "magic"),
+    [
+        ("page.png", b"\x89PNG"),
+        pytest.param("page.pdf", b"%PDF", marks=pytest.mark.slow),
+    ],
+)
 def test_a_snapshot_is_drawn(
     name: str, magic: bytes, command, finished_run: Path, tmp_path: Path
 ) -> None:
@@ -62,6 +68,7 @@ def test_a_snapshot_is_drawn(
     assert str(tmp_path / name) in said.out.replace("\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_events")
 def test_a_snapshot_is_drawn_beside_events(command, finished_run: Path, tmp_path: Path) -> None:
     (tmp_path / "truth.toml").write_text("[source]\ntype = 'standin'\nn_events = 3000\n")

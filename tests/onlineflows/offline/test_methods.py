@@ -1,5 +1,6 @@
 """Every method of the table on a density in closed form: planted signal, none, exact optimum."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ Known = Callable[[float], Any]
 
 @pytest.fixture(scope="module")
 def inputs(known: Known) -> Callable[[float], MethodInputs]:
+    @functools.cache
     def made(fraction: float) -> MethodInputs:
         data, background, signal = known(fraction), known(0.0), known(1.0)
         return MethodInputs(
