@@ -37,13 +37,13 @@ class Account:
     def position(self) -> Position:
         """The account as a value, for the checkpoint and for the producer."""
         return Position(
-            epoch=(self.epoch or NO_EPOCH).hex(),
-            next_batch=self.next_batch,
-            next_event=self.next_event,
-            closed_event=self.closed_event,
-            run=self._run,
-            open=self._open,
-            digest=self.digest.hex(),
+            (self.epoch or NO_EPOCH).hex(),
+            self.next_batch,
+            self.next_event,
+            self.closed_event,
+            self._run,
+            self._open,
+            self.digest.hex(),
         )
 
     @property

@@ -80,11 +80,13 @@ class Batch:
 
     def __post_init__(self) -> None:
         x = self.x
-        if x.ndim != 2 or x.dtype != FLOAT32 or not x.flags.c_contiguous:
+        flags = x.flags
+        if x.ndim != 2 or x.dtype != FLOAT32 or not flags.c_contiguous:
             raise SchemaError(
                 f"expected C-contiguous float32 events of shape (n, d); got {x.dtype} {x.shape}"
             )
-        object.__setattr__(self, "x", read_only(x))
+        if flags.writeable:
+            object.__setattr__(self, "x", read_only(x))
         n_range = self.end_event - self.first_event
         if self.present is not None:
             _require_bits(self.present, n_range, len(x))

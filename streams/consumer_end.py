@@ -326,10 +326,12 @@ class ConsumerEnd:
             return found
         self._account.take_batch(data)
         self._window.deliver(data.batch, len(batch))
-        received = BatchReceived(
-            batch, data.batch, data.counts, truth, data.sent_ns, self._account.position
+        found.append(
+            BatchReceived(
+                batch, data.batch, data.counts, truth, data.sent_ns, self._account.position
+            )
         )
-        return [*found, received]
+        return found
 
     def _on_gap(self, gap: Gap, now: float) -> list[Incoming]:
         if gap.first_event < self._account.next_event:

@@ -1,8 +1,7 @@
 """The consumer's ledger: what was received, what became of it, and whether that is everything."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from streams.batch import Batch
 from streams.errors import LedgerError
@@ -29,8 +28,7 @@ KEPT_PROBLEMS = 20
 """Imbalances that are kept in words; all of them count."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     """A batch that was received and is not accounted for yet.
 
     Args:

@@ -36,8 +36,8 @@ says HELLO again, and a realtime producer treats the consumer as having no credi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
 
 from streams.batch import Batch, Truth
 from streams.errors import ProtocolError
@@ -55,9 +55,11 @@ NO_EPOCH = bytes(16)
 """Epoch of a position that was taken before any run began."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """Where a consumer stands in an epoch; lives in its checkpoint.
+
+    A tuple, as is `BatchReceived`: there is one for each batch, and a frozen dataclass is made
+    half as fast.
 
     Args:
         epoch: the epoch, 32 hexadecimal digits; all zero before a run began.
@@ -78,8 +80,8 @@ class Position:
     next_batch: int
     next_event: int
     closed_event: int = 0
-    run: Counts = field(default_factory=Counts)
-    open: Counts = field(default_factory=Counts)
+    run: Counts = Counts()
+    open: Counts = Counts()
     digest: str = NO_DIGEST.hex()
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,7 +123,7 @@ class Position:
 
     def of_all_lanes(self) -> Self:
         """Returns the position as seen by the whole stream: what went elsewhere was sent."""
-        return replace(self, run=self.run.of_all_lanes(), open=self.open.of_all_lanes())
+        return self._replace(run=self.run.of_all_lanes(), open=self.open.of_all_lanes())
 
     @property
     def stand(self) -> Stand:
@@ -188,8 +190,7 @@ class RunBegan:
     config: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchReceived:
+class BatchReceived(NamedTuple):
     """A batch, checked.
 
     Args:
