@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +32,10 @@ for long; what is read at an index doesn't depend on it."""
 OnRead = Callable[[int, NDArray[np.float32], NDArray[np.uint8]], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+NO_REASONS: Mapping[str, int] = MappingProxyType({})
+
+
+class Piece(NamedTuple):
     """Consecutive event indices of one lumisection.
 
     Args:
@@ -49,7 +53,7 @@ class Piece:
     counts: Counts
     batch: Batch | None = None
     truth: Truth | None = None
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = NO_REASONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,7 +279,7 @@ class Batcher:
         lumisection, counts = self.lumisection_of(first), events.counts()
         self._next_event = end
         self._next_row += counts.sent
-        reasons = reasons_of(events.status) if counts.bad else {}
+        reasons = reasons_of(events.status) if counts.bad else NO_REASONS
         if not counts.sent:
             return Piece(first, end, lumisection, counts, reasons=reasons)
         present = None
