@@ -24,6 +24,7 @@ SETTINGS = {
     "checkpoint.every_events": 2_000,
     "trainer.batch_size": 256,
     "wire.lanes": 2,
+    "wire.connect_timeout_s": 80,
     "wire.batch_events": BATCH,
     "wire.heartbeat_s": 0.2,
 }
