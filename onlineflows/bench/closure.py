@@ -36,7 +36,7 @@ ON_THE_EDGE = -100.0
 
 
 @dataclass(frozen=True, slots=True)
-class ClosureSetting:
+class Setting:
     """Sizes and regions of the study.
 
     Args:
@@ -57,7 +57,7 @@ class ClosureSetting:
     learner: LearnerConfig = field(default_factory=LearnerConfig)
 
 
-QUICK = ClosureSetting(
+QUICK = Setting(
     n_events=120_000,
     n_truth=100_000,
     seeds=(1,),
@@ -69,7 +69,7 @@ QUICK = ClosureSetting(
 )
 
 
-def keys(setting: ClosureSetting) -> list[Key]:
+def keys(setting: Setting) -> list[Key]:
     """Returns the cells of the study: streams."""
     return [
         {"signal_fraction": fraction, "seed": seed}
@@ -79,7 +79,7 @@ def keys(setting: ClosureSetting) -> list[Key]:
 
 
 def measure(
-    open_truth: Callable[[], LabelledTruth], setting: ClosureSetting, key: Key
+    open_truth: Callable[[], LabelledTruth], setting: Setting, key: Key
 ) -> list[dict[str, Any]]:
     """Returns the closure of every estimate on one stream, for two scores.
 
@@ -167,7 +167,7 @@ def _row(score: str, line: Closure) -> dict[str, Any]:
 
 
 def _closures(
-    truth: LabelledTruth, learned: Learned, setting: ClosureSetting, *, seed: int
+    truth: LabelledTruth, learned: Learned, setting: Setting, *, seed: int
 ) -> Iterator[tuple[str, Closure]]:
     """Yields name of the score and closure for one stream."""
     joint, joint_again = learned.densities[JOINT]

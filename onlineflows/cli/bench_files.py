@@ -12,11 +12,10 @@ from onlineflows.bench import feta, tan
 from onlineflows.bench.feta_table import feta_figure, feta_tables
 from onlineflows.bench.machine import describe
 from onlineflows.bench.tan_table import tan_tables
-from onlineflows.cli.bench_studies import show
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.cli.search_data import STANDIN, dataset_name, labelled_file
-from onlineflows.cli.study import run_cells
+from onlineflows.cli.study import run_cells, show
 from onlineflows.errors import ConfigError, DataError
 from onlineflows.offline.feta import Bands
 from onlineflows.offline.style import save_figure

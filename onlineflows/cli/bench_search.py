@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from onlineflows.bench import decorrelation, search
 from onlineflows.bench.decorrelation import decorrelation_tables
 from onlineflows.bench.machine import describe
@@ -16,12 +13,12 @@ from onlineflows.bench.search import SearchSetting
 from onlineflows.bench.search_table import search_tables
 from onlineflows.bench.stored import Passes
 from onlineflows.bench.study import Row
-from onlineflows.bench.table import Table as TableOfText
+from onlineflows.bench.table import Table
 from onlineflows.cli.config import Config, load_config
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.cli.search_data import STANDIN, dataset_name, open_file, open_standin
-from onlineflows.cli.study import run_cells
+from onlineflows.cli.study import run_cells, show
 from onlineflows.offline.inputs import MethodConfig
 
 FRACTIONS = (0.01, 0.003, 0.001)
@@ -42,7 +39,6 @@ QUICK_OVERRIDES = (
     "snapshot.manifest_nbytes=65536",
     "validate.draws=2",
 )
-WIDTH = 160
 
 
 def search_study(
@@ -81,7 +77,7 @@ def search_study(
     run = functools.partial(study.measure, opened, setting)
     rows = run_cells(study.keys(setting), run, output, head=head, target=target, jobs=jobs)
     if not output.as_json:
-        _show(study_tables(name)(rows))
+        show(study_tables(name)(rows))
     return DONE
 
 
@@ -104,18 +100,6 @@ def search_setting(config: Config, dataset: str, *, quick: bool) -> SearchSettin
     )
 
 
-def study_tables(name: str) -> Callable[[Sequence[Row]], list[TableOfText]]:
+def study_tables(name: str) -> Callable[[Sequence[Row]], list[Table]]:
     """Returns what makes tables of a study's rows."""
     return decorrelation_tables if name == "decorrelation" else search_tables
-
-
-def _show(tables: Sequence[TableOfText]) -> None:
-    """Prints tables."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    for found in tables:
-        table = Table(*found.header, title=found.title)
-        for cells in found.lines:
-            table.add_row(*cells)
-        console.print(table)

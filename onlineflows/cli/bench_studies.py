@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table as PrintedTable
 
 from onlineflows.bench import absorption, amplification, closure, compression, coverage, likeness
 from onlineflows.bench.labelled import LabelledTruth
@@ -27,16 +26,18 @@ from onlineflows.bench.study_tables import (
 from onlineflows.bench.table import Table
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
-from onlineflows.cli.study import run_cells
+from onlineflows.cli.study import run_cells, show
 from replay.settings import StandinConfig
 from replay.sources.standin import StandinSource
 from replay.sources.standin_density import StandinDensity
 from streams import LHCO
 
-WIDTH = 200
-"""Columns of text that doesn't go to a terminal."""
 SIGNAL_FRACTION = 0.01
 """Of the streams of `amplification` and `coverage`; the other studies vary it."""
+
+
+Tables = Callable[[Sequence[Row]], list[Table]]
+"""What is printed of a study's rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,11 @@ class Study:
 
     keys: Sequence[Key]
     measure: Measure
-    tables: Callable[[Sequence[Row]], list[Table]]
+    tables: Tables
+
+
+Sized = Callable[[bool], Study]
+"""Returns a study; at tiny sizes where asked for."""
 
 
 def study(name: str, output: Output, *, quick: bool, jobs: int, target: Path | None) -> int:
@@ -71,18 +76,6 @@ def study(name: str, output: Output, *, quick: bool, jobs: int, target: Path | N
     if not output.as_json:
         show(chosen.tables(rows))
     return DONE
-
-
-def show(tables: Sequence[Table]) -> None:
-    """Prints tables."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH
-    for found in tables:
-        table = PrintedTable(*found.header, title=found.title)
-        for cells in found.lines:
-            table.add_row(*cells)
-        console.print(table)
 
 
 def labelled_standin() -> LabelledTruth:
@@ -118,48 +111,22 @@ def log_ratio(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     return StandinDensity().log_ratio(x)
 
 
-def _compression(quick: bool) -> Study:
-    setting = compression.QUICK if quick else compression.Setting()
-    measure = partial(compression.measure, labelled_standin, setting)
-    return Study(compression.keys(setting), measure, compression_tables)
+def _sized(study: ModuleType, tables: Tables, *truth: Callable[..., Any]) -> Sized:
+    """Returns how a module's study is made, at its usual sizes or at tiny ones."""
+
+    def sized(quick: bool) -> Study:
+        setting = study.QUICK if quick else study.Setting()
+        return Study(study.keys(setting), partial(study.measure, *truth, setting), tables)
+
+    return sized
 
 
-def _amplification(quick: bool) -> Study:
-    setting = amplification.QUICK if quick else amplification.Setting()
-    measure = partial(amplification.measure, labelled_standin, setting)
-    return Study(amplification.keys(setting), measure, amplification_tables)
-
-
-def _absorption(quick: bool) -> Study:
-    setting = absorption.QUICK if quick else absorption.Setting()
-    measure = partial(absorption.measure, labelled_standin, log_ratio, setting)
-    return Study(absorption.keys(setting), measure, absorption_tables)
-
-
-def _likeness(quick: bool) -> Study:
-    setting = likeness.QUICK if quick else likeness.Setting()
-    measure = partial(likeness.measure, labelled_standin, setting)
-    return Study(likeness.keys(setting), measure, likeness_tables)
-
-
-def _coverage(quick: bool) -> Study:
-    setting = coverage.QUICK if quick else coverage.Setting()
-    measure = partial(coverage.measure, standin, setting)
-    return Study(coverage.keys(setting), measure, coverage_tables)
-
-
-def _closure(quick: bool) -> Study:
-    setting = closure.QUICK if quick else closure.ClosureSetting()
-    measure = partial(closure.measure, labelled_standin, setting)
-    return Study(closure.keys(setting), measure, closure.closure_tables)
-
-
-STUDIES: Mapping[str, Callable[[bool], Study]] = {
-    "compression": _compression,
-    "amplification": _amplification,
-    "likeness": _likeness,
-    "absorption": _absorption,
-    "coverage": _coverage,
-    "closure": _closure,
+STUDIES: Mapping[str, Sized] = {
+    "compression": _sized(compression, compression_tables, labelled_standin),
+    "amplification": _sized(amplification, amplification_tables, labelled_standin),
+    "likeness": _sized(likeness, likeness_tables, labelled_standin),
+    "absorption": _sized(absorption, absorption_tables, labelled_standin, log_ratio),
+    "coverage": _sized(coverage, coverage_tables, standin),
+    "closure": _sized(closure, closure.closure_tables, labelled_standin),
 }
 """Every study by its name on the command line; at tiny sizes where asked for."""

@@ -5,9 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table as PrintedTable
+
 from onlineflows.bench.study import Key, Measure, read_record, run_study
+from onlineflows.bench.table import Table
 from onlineflows.cli.output import Output
 from onlineflows.cli.progress import progress
+
+WIDTH = 200
+"""Columns of text that doesn't go to a terminal."""
 
 
 def run_cells(
@@ -43,3 +50,15 @@ def run_cells(
                 n_done += 1
                 track(n_done, total=len(keys))
     return rows
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Prints tables."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDTH
+    for found in tables:
+        table = PrintedTable(*found.header, title=found.title)
+        for cells in found.lines:
+            table.add_row(*cells)
+        console.print(table)

@@ -3,7 +3,7 @@
 import pytest
 
 from onlineflows.bench import closure
-from onlineflows.bench.closure import QUICK, ClosureSetting, closure_tables, summarise
+from onlineflows.bench.closure import QUICK, Setting, closure_tables, summarise
 from onlineflows.cli.bench_studies import labelled_standin
 
 ROW = {
@@ -16,7 +16,7 @@ ROW = {
 
 
 def test_a_stream_is_a_cell() -> None:
-    setting = ClosureSetting(seeds=(1, 2), signal_fractions=(0.0, 0.01))
+    setting = Setting(seeds=(1, 2), signal_fractions=(0.0, 0.01))
 
     assert len(closure.keys(setting)) == 4
 
