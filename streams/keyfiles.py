@@ -109,7 +109,7 @@ def read_allowed(path: Path) -> dict[bytes, str]:
         if key is None:
             raise SecurityError(
                 f"{path}, line {number}: expected a public key of {2 * KEY_NBYTES} hexadecimal "
-                f"digits and a name; got {line[:80]!r}"
+                f"digits and a name; got {words[0][:20]!r}"
             )
         allowed[key] = " ".join(words[1:])[:80]
     return allowed
@@ -128,7 +128,8 @@ def allow(path: Path, key: bytes, name: str) -> bool:
         descriptor = os.open(path, flags, 0o600)
         try:
             # A line of its own even where the last one has no end.
-            os.write(descriptor, f"\n{key.hex()} {' '.join(name.split())}\n".encode())
+            line = f"\n{key.hex()} {' '.join(name.split())}\n"
+            os.write(descriptor, line.encode(errors="replace"))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -159,7 +160,7 @@ def _read(path: Path, limit: int) -> tuple[str, os.stat_result]:
     if len(content) > limit:
         raise SecurityError(f"{path}: expected at most {limit} bytes of keys; got more")
     try:
-        return content.decode("ascii"), status
+        return content.decode(), status
     except UnicodeDecodeError as error:
         raise SecurityError(f"{path}: expected plain text; got {error}") from error
 

@@ -82,6 +82,21 @@ def test_an_allow_list_grows_key_by_key(tmp_path: Path) -> None:
     assert read_allowed(path) == {PUBLIC: "learner at CERN", SECRET: "other"}
 
 
+@pytest.mark.parametrize("name", ["Jörg", "Ελένη\u2028at CERN", "\udcff"])
+def test_an_allow_list_survives_any_name(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "allowed"
+    assert allow(path, PUBLIC, name)
+    assert allow(path, SECRET, "other")
+    assert set(read_allowed(path)) == {PUBLIC, SECRET}
+
+
+def test_a_secret_that_is_taken_for_an_allow_list_is_not_repeated(pair: tuple[Path, Path]) -> None:
+    with pytest.raises(SecurityError, match="line 2") as raised:
+        read_allowed(pair[0])
+    assert SECRET.hex()[20:] not in str(raised.value)
+    assert "curve-secret" in str(raised.value)
+
+
 def test_an_allow_list_may_hold_comments_and_no_last_line_break(tmp_path: Path) -> None:
     path = tmp_path / "allowed"
     path.write_text(f"# ours\n\n{SECRET.hex()} a")
