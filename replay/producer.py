@@ -306,9 +306,8 @@ class _Loop:
         if piece.batch is None:
             self._flush_busy()
             self._withhold(piece)
-        elif self._sender.can_send(piece.first_event):
+        elif self._can_send(piece.first_event):
             self._is_starved = False
-            self._flush_busy()
             self._sender.send(piece.batch, piece.counts, piece.truth)
             self._live.advance(self._clock(), dead=False)
         elif self._is_realtime:
@@ -322,6 +321,12 @@ class _Loop:
         if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
             self._close_lumisection(piece.lumisection)
             self.save_bad()
+
+    def _can_send(self, first_event: int) -> bool:
+        """Returns whether a batch may be sent, once what comes before it was told."""
+        if self._busy is not None and self._sender.can_send(first_event):
+            self._flush_busy()  # which may show that the consumer is gone
+        return self._sender.can_send(first_event)
 
     def _withhold(self, piece: Piece) -> None:
         self._sender.gap(piece.first_event, piece.end_event, piece.counts, piece.lumisection)

@@ -269,6 +269,26 @@ def test_a_slow_learner_makes_a_realtime_producer_dead(studio: Studio) -> None:
     assert studio.learner.ledger.balance().is_balanced
 
 
+def test_a_learner_that_is_gone_when_told_of_dead_time_does_not_end_the_run(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tell, lost_at = Lanes.gap, []
+
+    def gap(lanes: Lanes, first: int, end: int, *words: Any) -> None:
+        tell(lanes, first, end, *words)
+        if not lost_at and lanes.can_send(end, studio.now):
+            lost_at.append(end)
+            lanes.unreachable(PEER, studio.now)
+
+    monkeypatch.setattr(Lanes, "gap", gap)
+    studio.batch_s = 0.05
+    studio.wire = WireConfig(batch_events=8, window_batches=2, mode="realtime")
+    report = studio.run(events(4000), pacing=PacingConfig("constant", rate_hz=1000.0))
+    assert (report.condition, report.problems) == ("GOOD", ())
+    assert studio.trained[-1] > lost_at[0]  # it came back
+    assert report.ledger.totals.sent == len(studio.trained)
+
+
 def test_live_and_dead_time_are_the_elapsed_time(studio: Studio) -> None:
     studio.batch_s = 0.05
     studio.wire = WireConfig(batch_events=8, window_batches=2, mode="realtime")
