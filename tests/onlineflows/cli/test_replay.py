@@ -10,9 +10,12 @@ import pandas as pd
 import pytest
 import uproot
 
+from onlineflows.cli import replay
 from onlineflows.cli.config import load_config
 from onlineflows.cli.replay import public_document
+from replay.report import ProducerReport
 from replay.sources.hdf5 import JET_COLUMNS
+from streams.ledger import ProducerLedger
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 ALONE = ("wire.address=tcp://127.0.0.1:*", "wire.connect_timeout_s=0.1")
@@ -176,6 +179,31 @@ def test_a_producer_without_a_consumer_gives_up(refused) -> None:
     said = refused("replay", "-q", settings=ALONE)
     assert "no consumer at " in said
     assert "raise wire.connect_timeout_s" in said
+
+
+def test_lanes_that_do_not_add_up_fail_the_run(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    problems = ("100 events sent, but 90 in the lanes together",)
+    ledger = ProducerLedger()
+    report = ProducerReport(
+        ledger=ledger,
+        lanes=(ledger, ledger),
+        problems=problems,
+        bad={},
+        condition="GOOD",
+        text="",
+        error=None,
+        epoch="ab" * 16,
+        is_acknowledged=True,
+        elapsed_s=1.0,
+        live_s=1.0,
+        dead_s=0.0,
+        n_rewinds=0,
+    )
+    monkeypatch.setattr(replay, "produce", lambda *_, **__: report)
+    said = command("replay", "-q", "--json", settings=("operation.health=false",))
+    assert said.code == 1
+    assert said.document["problems"] == list(problems)
+    assert problems[0] in said.err
 
 
 @pytest.mark.parametrize("paths", ["/home/me/events.h5", "[/home/me/events.h5]"])
