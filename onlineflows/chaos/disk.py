@@ -47,9 +47,9 @@ def flip_bit(path: Path, rng: random.Random) -> None:
 
 
 def zero_block(path: Path, rng: random.Random) -> None:
-    """Zeroes 4 kB of a file, as an unwritten block of a disk would be."""
+    """Zeroes 4 kB of a file, as an unwritten block of a disk would be: not zeros alone."""
     content = bytearray(path.read_bytes())
-    begin = rng.randrange(max(1, len(content) - 4096))
+    begin = rng.choice([place for place, byte in enumerate(content) if byte])
     content[begin : begin + 4096] = bytes(len(content[begin : begin + 4096]))
     path.write_bytes(content)
 
