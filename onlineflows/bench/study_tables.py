@@ -148,7 +148,9 @@ def _worth(row: Row) -> str:
 
 
 def _spread(draws: Mapping[str, float], digits: int) -> str:
-    return f"{draws['median']:.{digits}f} ± {draws['std']:.{digits}f}"
+    # Of one draw the spread isn't known.
+    spread = f" ± {draws['std']:.{digits}f}" if draws["std"] else ""
+    return f"{draws['median']:.{digits}f}{spread}"
 
 
 def _plus_minus(value: Sequence[float], digits: int) -> str:
