@@ -24,6 +24,19 @@ USERS_INPUT: tuple[type[Exception], ...] = (
 """Errors that the user can mend: a file, a setting, an address, the choice of a snapshot."""
 
 
+def code_of_child(code: int) -> int:
+    """Returns the exit code that tells how a child process ended.
+
+    Args:
+        code: its own; negative where a signal ended it, which no shell would understand.
+
+    Example:
+        >>> [code_of_child(code) for code in (0, 2, -9)]
+        [0, 2, 1]
+    """
+    return code if code >= 0 else FAILED
+
+
 def exit_code(error: BaseException) -> int:
     """Returns the exit code of a process that an error ends.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.exits import DONE, code_of_child
 from onlineflows.cli.health import FILES
 from onlineflows.cli.output import Output
 from onlineflows.online.rundir import RunDirectory, Start
@@ -136,7 +136,7 @@ class LaneLearner:
             document = json.load(self._printed)
         except ValueError:  # it was killed, or said on standard error what is wrong
             document = {}
-        return LaneResult(self._lane, code if code >= 0 else FAILED, document)
+        return LaneResult(self._lane, code_of_child(code), document)
 
     def __enter__(self) -> Self:
         return self

@@ -3,7 +3,7 @@
 import dataclasses
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.exits import FAILED
+from onlineflows.cli.exits import FAILED, code_of_child
 from onlineflows.cli.output import Output
 from onlineflows.cli.producer_process import ANY_PORT, ProducerProcess
 from onlineflows.cli.signals import StopFlag
@@ -22,7 +22,7 @@ def run(config: Config, output: Output, *, start: Start) -> int:
     with StopFlag() as stop, ProducerProcess(producers, output) as producer:
         address = producer.wait_for_address()
         if address is None:
-            return producer.exitcode or FAILED
+            return code_of_child(producer.exitcode or FAILED)
         wire = config.wire.at_home(address)
         report = consume(
             dataclasses.replace(config, wire=wire),
@@ -31,7 +31,7 @@ def run(config: Config, output: Output, *, start: Start) -> int:
             stop=_Stop(stop, producer),
         )
     if not report.is_complete and producer.exitcode:
-        return producer.exitcode
+        return code_of_child(producer.exitcode)
     return conclude(report, output)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.exits import DONE, FAILED, code_of_child
 from onlineflows.cli.lane_learner import LaneLearner
 from onlineflows.cli.lane_summary import document_of, problems_of, table_of
 from onlineflows.cli.output import Output
@@ -59,7 +59,7 @@ def run_lanes(
     with StopFlag() as stop, ProducerProcess(producers, output) as producer:
         address = producer.wait_for_address()
         if address is None:
-            return producer.exitcode or FAILED
+            return code_of_child(producer.exitcode or FAILED)
         words = [*words, "--set", "wire.security={}", "--set", f"wire.address={address}"]
         with ExitStack() as crew:
             learners = [
@@ -80,7 +80,7 @@ def run_lanes(
         codes.append(producer.exitcode or DONE)
     elif found := problems_of(results, account):
         raise LedgerError("the ledgers do not balance: " + "; ".join(found))
-    return max(code if code >= 0 else FAILED for code in codes)
+    return max(map(code_of_child, codes))
 
 
 def _of_lane(config: Config, lane: int) -> Config:

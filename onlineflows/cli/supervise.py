@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED
+from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED, code_of_child
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Supervisor:
             code = self._once(command)
             is_over = _stamp(self._ledger) != before
             if self._is_stopped() or not _has_died(code, is_over=is_over):
-                return code if code >= 0 else FAILED
+                return code_of_child(code)
             now = self._clock()
             while recent and now - recent[0] > WINDOW_S:
                 recent.popleft()

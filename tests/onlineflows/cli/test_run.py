@@ -3,9 +3,11 @@
 import json
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
+from onlineflows.cli import run, run_lanes
 from onlineflows.online.snapshot import read_snapshot
 
 
@@ -45,6 +47,30 @@ def test_a_learner_that_can_not_begin_ends_the_producer_at_once(refused, tmp_pat
     said = refused("run", "-q", settings=(f"run.directory={tmp_path / 'runs'}",))
     assert "expected a folder to write to" in said
     assert time.monotonic() - began < 20
+
+
+class Killed:
+    """A producer that a signal has ended before it listened."""
+
+    exitcode = -9
+
+    def __init__(self, *_: object) -> None: ...
+
+    def wait_for_address(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_a_producer_that_was_killed_is_a_failure_like_any_other(
+    lanes: int, command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_lanes if lanes > 1 else run, "ProducerProcess", Killed)
+    said = command("run", "-q", settings=(f"run.directory={tmp_path}", f"wire.lanes={lanes}"))
+    assert said.code == 1
 
 
 @pytest.fixture
