@@ -92,7 +92,7 @@ def screen(readers: Sequence[Reader], blocks: Sequence[Block]) -> Screened | Non
         keys = reader.read_keys(block.start, block.stop)
         hashes.append(_hashes(keys[:, :n_identity]))
         place = _place(keys[:, n_identity : n_identity + n_place])
-        so_far = np.maximum.accumulate(np.concatenate([[latest], place]))
+        so_far = np.fmax.accumulate(np.concatenate([[latest], place]))
         late.append(place < so_far[:-1])
         latest = so_far[-1]
     row = np.concatenate(rows)
@@ -129,8 +129,11 @@ def _hashes(columns: NDArray[np.float64]) -> NDArray[np.uint64]:
 
 
 def _place(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns one number that rises with run and lumisection; exact below 2^21 runs."""
+    """Returns one number that rises with run and lumisection; exact below 2^21 runs. Where that
+    isn't a number, or infinite, it is NaN: such an event says nothing of those behind it.
+    """
     place = np.zeros(len(columns))
     for column in columns.T:
         place = place * PER_RUN + column
+    place[~np.isfinite(place)] = np.nan
     return place

@@ -52,6 +52,17 @@ def test_an_event_of_an_earlier_lumisection_is_bad(tmp_path: Path) -> None:
     assert bad(source) == {2: Status.OUT_OF_ORDER, 7: Status.OUT_OF_ORDER}
 
 
+@pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
+def test_a_lumisection_that_is_no_number_hides_no_late_event_and_makes_none(
+    strange: float, tmp_path: Path
+) -> None:
+    with uproot.recreate(tmp_path / "1.root") as file:
+        lumi = np.array([1.0, 3.0, strange, 2.0, 3.0])
+        file["Events"] = {"lumi": lumi, "met": np.arange(5, dtype=np.float32)}
+    source = opened(tmp_path / "1.root", order=("lumi",))
+    assert bad(source) == {3: Status.OUT_OF_ORDER}
+
+
 def test_nobody_looks_unless_told_to(tmp_path: Path) -> None:
     assert bad(opened(write(tmp_path / "1.root", 1, [2, 1], [1, 1]))) == {}
 
