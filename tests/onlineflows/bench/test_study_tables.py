@@ -41,7 +41,7 @@ def test_an_equivalent_fraction_is_told_with_its_gain_and_bounds_as_bounds() -> 
     assert told["f_store"] == "0.01"
     assert told["f* by Z"] == "≥ 1"
     assert line[-2:] == ("0.1 (0.1 to 0.1)", "10")
-    assert searches.lines[1] == ("1,000", "3.00 ± 0.00")
+    assert searches.lines[1] == ("1,000", "3.00")
 
 
 def amplified(mse: float, error: float) -> dict[str, object]:
