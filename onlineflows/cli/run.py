@@ -3,7 +3,7 @@
 import dataclasses
 
 from onlineflows.cli.config import Config
-from onlineflows.cli.exits import FAILED, code_of_child
+from onlineflows.cli.exits import DONE, FAILED, code_of_child
 from onlineflows.cli.output import Output
 from onlineflows.cli.producer_process import ANY_PORT, ProducerProcess
 from onlineflows.cli.signals import StopFlag
@@ -32,7 +32,8 @@ def run(config: Config, output: Output, *, start: Start) -> int:
         )
     if not report.is_complete and producer.exitcode:
         return code_of_child(producer.exitcode)
-    return conclude(report, output)
+    # What the producer found wrong with its own accounts it has said itself.
+    return conclude(report, output) or code_of_child(producer.exitcode or DONE)
 
 
 class _Stop:

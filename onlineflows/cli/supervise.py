@@ -4,6 +4,7 @@ The daemon is a child process and may die of anything: it leaves its last checkp
 else is needed to go on.
 """
 
+import json
 import logging
 import signal
 import subprocess
@@ -63,7 +64,7 @@ class Supervisor:
         while True:
             before = _stamp(self._ledger)
             code = self._once(command)
-            is_over = _stamp(self._ledger) != before
+            is_over = _stamp(self._ledger) != before and not _was_interrupted(self._ledger)
             if self._is_stopped() or not _has_died(code, is_over=is_over):
                 return code_of_child(code)
             now = self._clock()
@@ -129,6 +130,14 @@ class Supervisor:
 def _has_died(code: int, *, is_over: bool) -> bool:
     """Whether a start may mend it: killed, hung or crashed, but not ended, refused or diverged."""
     return code < 0 or (code not in (DONE, BAD_INPUT) and not is_over)
+
+
+def _was_interrupted(ledger: Path) -> bool:
+    """Whether the accounts are those of a run that was left before its end."""
+    try:
+        return bool(json.loads(ledger.read_text())["condition"] == "INTERRUPTED")
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _stamp(path: Path) -> int | None:

@@ -1,6 +1,7 @@
 """Restarts: with back-off, not for ever, and only for what a restart can mend."""
 
 import itertools
+import json
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ class Stage:
         self.ends = list(ends)
         self.lasts_s = 0.0
         self.writes_ledger = False
+        self.condition = "ABORTED"
         stage = self
 
         class Child:
@@ -30,7 +32,7 @@ class Stage:
             def wait(self) -> int:
                 stage.now += stage.lasts_s
                 if stage.writes_ledger:
-                    stage.ledger.write_text(str(stage.now))
+                    stage.ledger.write_text(json.dumps({"condition": stage.condition}))
                 return stage.ends.pop(0)
 
         monkeypatch.setattr(supervise.subprocess, "Popen", Child)
@@ -92,6 +94,13 @@ def test_a_crash_is_started_again_and_a_failed_run_is_not(monkeypatch, tmp_path)
     failed = Stage(monkeypatch, tmp_path, [1])
     failed.writes_ledger = True
     assert failed.run() == 1
+
+
+def test_a_run_that_was_left_before_its_end_is_started_again(monkeypatch, tmp_path) -> None:
+    stage = Stage(monkeypatch, tmp_path, [1, 0])
+    stage.writes_ledger, stage.condition = True, "INTERRUPTED"
+    assert stage.run() == 0
+    assert len(stage.started) == 2
 
 
 def test_a_stop_during_the_wait_is_heeded(monkeypatch, tmp_path) -> None:
