@@ -126,7 +126,7 @@ def _members(expected: Any) -> tuple[Any, ...]:
     if origin is Annotated:
         return _members(typing.get_args(expected)[0])
     if origin in (typing.Union, types.UnionType):
-        return typing.get_args(expected)
+        return tuple(member for arg in typing.get_args(expected) for member in _members(arg))
     return (expected,)
 
 
@@ -136,7 +136,8 @@ def _tag(cls: Any) -> str | None:
 
 
 def _tags(expected: Any) -> str:
-    return ", ".join(repr(_tag(cls)) for cls in _members(expected))
+    tags = (_tag(cls) for cls in _members(expected) if dataclasses.is_dataclass(cls))
+    return ", ".join(repr(tag) for tag in tags)
 
 
 def _shown(value: Any) -> str:

@@ -148,6 +148,14 @@ def test_overrides_reach_a_table_inside_a_section() -> None:
         (["source.type=csv"], "source.type: expected one of 'standin', 'lhco_features', "),
         (["source.type=root"], "source.paths: expected a value; got nothing"),
         (
+            ["evaluation.n_background=5"],
+            "evaluation.type: expected one of 'standin', 'lhco_features', 'lhco_particles', 'root'",
+        ),
+        (
+            ["evaluation.type=standin", "evaluation.n_event=5"],
+            "evaluation.n_event: unknown key; nearest known: 'n_events'",
+        ),
+        (
             ["source.type=root", "source.paths=3"],
             (
                 "the command line: 1 error in the configuration\n"
