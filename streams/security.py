@@ -121,11 +121,13 @@ class Guard:
         """Makes the next `attend` look, however recent the last was."""
         self._attended = -float("inf")
 
-    def admits(self, message: Sequence[zmq.Frame]) -> bool:
+    def admits(self, message: Sequence[zmq.Frame], now: float) -> bool:
         """Returns whether the sender of a message that has arrived is on the list still."""
         if self._gate is None or self._gate.admits(message[-1]):
             return True
         self._refused["revoked"] += 1
+        detail = "a consumer whose key was taken off the list goes on sending"
+        self._log.refused("revoked", detail, self._refused["revoked"], now)
         return False
 
     @property

@@ -176,7 +176,7 @@ class Sender:
                 if not message:
                     break
                 peer, *frames = [frame.bytes for frame in message]
-                if self._guard.admits(message):
+                if self._guard.admits(message, self._clock()):
                     self._end.receive(peer, frames, self._clock())
                 else:
                     self._end.unreachable(peer, self._clock())

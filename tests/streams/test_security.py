@@ -188,7 +188,7 @@ def test_a_key_put_on_the_list_is_let_in_without_a_restart(
 
 
 def test_a_key_taken_off_the_list_is_heard_no_more(
-    both: SecurityConfig, keys: Path, tmp_path: Path
+    both: SecurityConfig, keys: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     allowed = tmp_path / "allowed"
     allow(allowed, read_public(keys / "consumer.public", "curve"), "learner")
@@ -203,6 +203,7 @@ def test_a_key_taken_off_the_list_is_heard_no_more(
         assert sender.refusals["revoked"] >= 1
         assert until(lambda: sender.refusals["revoked"] >= 3, receiver, sender)
         assert not sender.is_connected
+    assert sum("refused (revoked)" in r.message for r in caplog.records) == 1
 
 
 def test_a_list_that_is_damaged_leaves_the_former_one_in_force(
