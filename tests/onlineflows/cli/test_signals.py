@@ -52,8 +52,12 @@ def test_the_handlers_are_given_back() -> None:
 
 @pytest.mark.parametrize("has_terminal", [True, False])
 def test_a_hang_up_ends_a_run_only_where_it_means_the_terminal(has_terminal: bool) -> None:
-    with StopFlag(has_terminal=has_terminal) as stop:
-        signal.raise_signal(signal.SIGHUP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
+    try:
+        with StopFlag(has_terminal=has_terminal) as stop:
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert (stop.requested, stop.aborted) == (has_terminal, False)
 
 
