@@ -20,6 +20,9 @@ from streams.messages import Condition, Counts
 from streams.protocol import Position, counts_to_dict
 from streams.rows import Row, Rows
 
+WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
+"""Counts of what keeps the producer from sending an event to anybody: the same in all lanes."""
+
 UNRECORDED = "unrecorded"
 """Reason of bad events that another process has counted: only their number is known."""
 

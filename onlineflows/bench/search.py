@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from onlineflows.bench.learning import feed
-from onlineflows.bench.stored import Passes, densities_by_role, learn_stored
+from onlineflows.bench.stored import Passes, learn_stored
 from onlineflows.bench.study import Key, Row
 from onlineflows.density import AnyDensity
 from onlineflows.errors import TooFewEventsError
@@ -202,7 +202,7 @@ def _stored(
             facts[f"uses_{model.name}"] = stored.uses
             facts[f"train_s_{model.name}"] = time.perf_counter() - began
     known = {role: name for role, name in roles.items() if name in densities}
-    inputs = MethodInputs({"data": x}, densities_by_role(densities, known))
+    inputs = MethodInputs({"data": x}, {role: densities[name] for role, name in known.items()})
     for name, variant in VARIANTS.items():
         wanted = METHODS[variant.method].densities
         if name not in setting.left_out and set(wanted) <= set(roles):
@@ -223,7 +223,7 @@ def _snapshot(data: SearchData, setting: SearchSetting, rng: np.random.Generator
         "train_s": time.perf_counter() - began,
     }
     roles = _roles(setting)
-    densities = densities_by_role({n: snapshot.ensemble(n) for n in snapshot.model_names}, roles)
+    densities = {role: snapshot.ensemble(name) for role, name in roles.items()}
     began = time.perf_counter()
     inputs = MethodInputs(
         {

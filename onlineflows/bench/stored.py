@@ -1,6 +1,6 @@
 """A density trained offline on stored events, as often as helps: what a snapshot is up against."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,13 +86,6 @@ def learn_stored(
         density = _trained(schema, train, config, model, uses)
         tried.append(Stored(density, uses, -float(density.log_prob(test).mean())))
     return min(tried, key=lambda stored: stored.nll)
-
-
-def densities_by_role(
-    densities: Mapping[str, AnyDensity], names: Mapping[str, str]
-) -> dict[str, AnyDensity]:
-    """Returns densities by role, given the models' names by role."""
-    return {role: densities[name] for role, name in names.items()}
 
 
 def _trained(

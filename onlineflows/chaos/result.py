@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from onlineflows.chaos.stage import Stage
+from streams.ledger import WITHHELD
 
-WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
 COUNTED = ("sent", "trained", "lost", "unaccounted", "uses")
 KEPT_PROBLEMS = 10
 

@@ -5,14 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from onlineflows.cli.lane_learner import LaneResult
+from streams.ledger import WITHHELD
 
 CONDITIONS = ("GOOD", "TAINTED", "INCOMPLETE", "INTERRUPTED", "ABORTED", "FAILED")
 """How a run can end, the worst last; a learner that left no word has FAILED."""
 
 SUMMED = ("sent", "trained", "lost", "unaccounted")
-
-WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
-"""What keeps the producer from sending an event to anybody: the same in all lanes."""
 
 HEADER = ("lane", "sent", "trained", "skipped", "lost", "unaccounted", "ended", "snapshot")
 

@@ -24,11 +24,9 @@ from onlineflows.online.daemon import run_consumer
 from onlineflows.online.rundir import RunDirectory, Start
 from onlineflows.online.snapshot import snapshot_nbytes
 from streams.errors import LedgerError
+from streams.ledger import WITHHELD
 
 logger = logging.getLogger(__name__)
-
-WITHHELD = ("not_selected", "prescaled", "busy", "bad", "operator")
-"""What keeps the producer from sending an event."""
 
 
 def train(config: Config, output: Output, *, start: Start) -> int:

@@ -23,10 +23,10 @@ import numpy as np
 
 import onlineflows
 from onlineflows.chaos.daemon import Daemon, wait_until
-from onlineflows.chaos.result import WITHHELD
 from onlineflows.chaos.stage import Stage
 from onlineflows.chaos.stream import DEADLINE_S
 from onlineflows.machine import cpu_model, load, versions
+from streams.ledger import WITHHELD
 
 PERIOD_S = 0.5
 WARM_UP = 0.2
