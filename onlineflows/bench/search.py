@@ -122,9 +122,15 @@ class SearchSetting:
     passes: Passes = field(default_factory=Passes)
     left_out: tuple[str, ...] = CEILINGS
 
-    def digest(self) -> str:
-        """Returns eight digits that stand for everything that decides the result of a cell."""
+    def digest(self, place: str) -> str:
+        """Returns eight digits that stand for everything that decides the result of a cell.
+
+        Args:
+            place: where is searched; only a snapshot is sampled.
+        """
         document = asdict(self)
+        if place != "snapshot":
+            del document["n_samples"]
         for name in ("signal_fractions", "seeds", "draws"):
             del document[name]
         # Threads change how long it takes, not what comes out.
@@ -139,9 +145,15 @@ def keys(setting: SearchSetting) -> list[Key]:
     They name their settings: a record never mixes what was measured with others.
     """
     places = ["truth", "data", "snapshot", *(f"byte_equal {i}" for i in range(setting.draws))]
-    same = {"dataset": setting.dataset, "settings": setting.digest()}
+    same = {"dataset": setting.dataset}
     return [
-        {**same, "signal_fraction": fraction, "seed": seed, "place": place}
+        {
+            **same,
+            "settings": setting.digest(place),
+            "signal_fraction": fraction,
+            "seed": seed,
+            "place": place,
+        }
         for seed in setting.seeds
         for fraction in setting.signal_fractions
         for place in places

@@ -57,10 +57,11 @@ SIZES = (
 def search_tables(rows: Sequence[Row]) -> list[Table]:
     """Returns a table for each data set and signal fraction, and one of sizes per data set.
 
-    Rows that were measured with other settings than the last one are left out.
+    Rows that were measured with other settings than the last one of their place are left out.
     """
     found = []
-    rows = [row for row in rows if row["settings"] == rows[-1]["settings"]]
+    last = {row["on"]: row["settings"] for row in rows}
+    rows = [row for row in rows if row["settings"] == last[row["on"]]]
     for dataset in sorted({row["dataset"] for row in rows}):
         of_dataset = [row for row in rows if row["dataset"] == dataset]
         fractions = sorted({row["signal_fraction"] for row in of_dataset}, reverse=True)

@@ -67,7 +67,7 @@ def test_a_complete_study_measures_nothing_anew(
 @pytest.mark.parametrize(("override", "is_same"), [("flow.hidden=32", False), ("run.name=x", True)])
 def test_a_cell_names_the_settings_that_it_was_measured_with(override: str, is_same: bool) -> None:
     digests = [
-        search_setting(load_config(CONFIG, overrides), "standin", quick=False).digest()
+        search_setting(load_config(CONFIG, overrides), "standin", quick=False).digest("data")
         for overrides in ((), (override,))
     ]
     assert (digests[0] == digests[1]) is is_same
