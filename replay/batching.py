@@ -205,6 +205,10 @@ class Batcher:
         """Returns the lumisection of an event index, counted from 1."""
         return event // self._lumisection_events + 1
 
+    def first_event_of(self, lumisection: int) -> int:
+        """Returns the index of a lumisection's first event."""
+        return (lumisection - 1) * self._lumisection_events
+
     def seek(self, index: int, *, stops: tuple[int, ...] = ()) -> None:
         """Makes the event with this index the next one.
 

@@ -125,10 +125,11 @@ def make_pacer(config: PacingConfig) -> Pacer:
 
 
 class LiveTime:
-    """Divides the elapsed time into live and dead: both never negative, their sum always exact.
+    """Divides the elapsed time into live, dead and paused: none negative, their sum always exact.
 
-    Each stretch of time is given to one of the two when it is over: dead where the events that
-    arrived in it were dropped for want of credit, live otherwise.
+    Each stretch of time is given to one of them when it is over: dead where the events that
+    arrived in it were dropped for want of credit, paused where an operator held the stream, live
+    otherwise.
 
     Args:
         now_s: when the clock starts.
@@ -138,6 +139,7 @@ class LiveTime:
         self._last_ns = round(1e9 * now_s)
         self._live_ns = 0
         self._dead_ns = 0
+        self._paused_ns = 0
         self._taken = (0, 0)
 
     def advance(self, now_s: float, *, dead: bool) -> None:
@@ -148,6 +150,18 @@ class LiveTime:
         else:
             self._live_ns += now_ns - self._last_ns
         self._last_ns = now_ns
+
+    def pause(self, now_s: float) -> float:
+        """Gives the time since the last call to the pause; returns it in seconds."""
+        now_ns = max(self._last_ns, round(1e9 * now_s))
+        passed_ns, self._last_ns = now_ns - self._last_ns, now_ns
+        self._paused_ns += passed_ns
+        return passed_ns / 1e9
+
+    @property
+    def paused_ns(self) -> int:
+        """Nanoseconds that were neither live nor dead, since the start."""
+        return self._paused_ns
 
     @property
     def totals_ns(self) -> tuple[int, int]:

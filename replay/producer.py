@@ -4,6 +4,7 @@ One thread, one loop. Never imports torch.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -12,24 +13,30 @@ from typing import Any, Protocol
 from replay.bad_events import BadEvents, Located, Quarantine
 from replay.batching import Batcher, Piece
 from replay.epoch import epoch_of
+from replay.operator import Operator, mean_rate_hz
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
 from replay.report import ProducerReport, Progress
 from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from replay.stalls import StallWatch
+from streams.console import Console
 from streams.errors import InputError
 from streams.lanes import block_events
 from streams.ledger import ProducerLedger
-from streams.messages import Condition
+from streams.messages import Condition, Counts
 from streams.protocol import RunBegan
 from streams.settings import WireConfig
 from streams.source import Source
+from streams.telemetry import ProducerTelemetry
 from streams.transport import Sender
 
 log = logging.getLogger(__name__)
 
 WAIT_S = 0.1
 """Longest wait without looking at the stop flag."""
+
+REST_S = 0.02
+"""How often a paused producer looks for messages and requests."""
 
 PROGRESS_S = 0.5
 """Shortest time between two progress reports."""
@@ -68,6 +75,7 @@ def run_producer(
     clock: Callable[[], float] = time.monotonic,
     stop: StopFlag | None = None,
     stall_s: float = 0.0,
+    console: Console | None = None,
     on_listening: Callable[[str], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> ProducerReport:
@@ -88,6 +96,7 @@ def run_producer(
         clock: seconds, never going back.
         stop: asked at least every tenth of a second.
         stall_s: time without progress after which a learner is reported as hanging; 0 for never.
+        console: where an operator asks and watches; None for nobody.
         on_listening: told the address once it is bound.
         on_progress: told about twice a second.
 
@@ -128,7 +137,10 @@ def run_producer(
         log.info("listening at %s, epoch %s, %s", sender.address, begin.epoch, wire.mode)
         if on_listening is not None:
             on_listening(sender.address)
-        loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
+        operator = Operator(console, pacing, clock)
+        loop = _Loop(
+            sender, batcher, begin, wire, operator, clock, stop or NeverStop(), on_progress
+        )
         loop.watch_for_stalls(stall_s)
         if replay.verify and isinstance(source, Verifiable):
             loop.verify = source.verify
@@ -153,7 +165,7 @@ class _Loop:
         batcher: Batcher,
         begin: RunBegan,
         wire: WireConfig,
-        pacing: PacingConfig,
+        operator: Operator,
         clock: Callable[[], float],
         stop: StopFlag,
         on_progress: Callable[[Progress], None] | None,
@@ -163,7 +175,10 @@ class _Loop:
         self._begin = begin
         self._is_realtime = wire.mode == "realtime"
         self._max_delay_s = wire.max_delay_ms / 1000
-        self._pacing = pacing
+        self._operator = operator
+        self._skipped: list[tuple[int, int]] = []
+        """Ranges that an operator left out: a stream that goes back leaves them out again."""
+        self._is_resting = False
         self._clock = clock
         self._stop = stop
         self._on_progress = on_progress
@@ -192,7 +207,8 @@ class _Loop:
         return self._sender.ledger
 
     def _start_pacer(self) -> None:
-        self._pacer = make_pacer(self._pacing)
+        self._pacer = make_pacer(self._operator.pacing)
+        self._operator.has_new_pacing = False
         self._pacer_start_s = self._clock()
         self._pacer_first_event = self._batcher.next_event
         self._waiting_since_s: float | None = None
@@ -209,6 +225,7 @@ class _Loop:
         while not self._is_over():
             self._sender.poll(0.0)
             self._tell_progress()
+            self._operator.attend(self._telemetry)
             if self._stop.aborted:
                 return self._abort()
             if self._sender.rewind_to is not None:
@@ -217,6 +234,10 @@ class _Loop:
                 self._sender.poll(WAIT_S)
             elif self._ends_here():
                 pass
+            elif self._operator.seek_to is not None:
+                self._seek(self._operator.seek_to)
+            elif self._operator.holds(self._ledger.next_event):
+                self._rest()
             elif self._held is not None:
                 self._dispatch(self._held)
             else:
@@ -226,10 +247,11 @@ class _Loop:
     def _wait_for_consumer(self) -> bool:
         """Returns whether a consumer came before a stop was requested; starts the clocks."""
         while not self._sender.is_connected:
-            if self._stop.requested:
+            if self._wants_stop:
                 return False
             self._sender.poll(WAIT_S)
             self._tell_progress()
+            self._operator.attend(self._telemetry)
         self._began_s = self._ended_s = self._clock()
         self._live = LiveTime(self._began_s)
         self._start_pacer()
@@ -238,7 +260,11 @@ class _Loop:
     def _is_over(self) -> bool:
         if self._condition is None or self._sender.rewind_to is not None:
             return False
-        return self._sender.is_acknowledged or (self._stop.requested and not self._sender.is_alive)
+        return self._sender.is_acknowledged or (self._wants_stop and not self._sender.is_alive)
+
+    @property
+    def _wants_stop(self) -> bool:
+        return self._stop.requested or self._operator.wants_stop
 
     def _ends_here(self) -> bool:
         """Ends the run where that was asked for; all lanes must have come to the same event."""
@@ -246,17 +272,28 @@ class _Loop:
         if ending is not None:
             if ending.event <= self._ledger.next_event:
                 self._finish(ending.condition, ending.text)
-        elif self._stop.requested and not self._sender.stops:
+        elif self._wants_stop and not self._sender.stops:
             self._finish("INTERRUPTED", "the producer was stopped")
         return self._condition is not None
 
     def _advance(self) -> None:
         """Takes the next piece that is due and sends it, or waits for one."""
+        self._is_resting = False
+        if self._operator.has_new_pacing:
+            self._start_pacer()
+        if self._skips_here():
+            return
         now = self._clock()
-        is_paced = self._pacing.arrivals != "asap"
+        is_paced = self._operator.pacing.arrivals != "asap"
         limit = NO_LIMIT
-        if is_paced:
+        if self._operator.hurries(self._batcher.next_event):
+            if self._operator.is_paused and not self._sender.can_send(self._batcher.next_event):
+                self._sender.poll(TICK_S)  # a step waits for credit, in realtime mode as well
+                return
+            is_paced = False
+        elif is_paced:
             limit = self._pacer_first_event + self._pacer.due(now - self._pacer_start_s)
+        before = self._batcher.next_event
         try:
             piece = self._batcher.next(limit, flush=is_paced and self._has_waited(now, limit))
             if piece is None and self._batcher.read(limit):
@@ -266,6 +303,8 @@ class _Loop:
             return
         if piece is not None:
             self._waiting_since_s = None
+            if limit == NO_LIMIT:  # what an operator hurried came on top of what is due
+                self._pacer_first_event += piece.end_event - before
             self._dispatch(piece)
         elif self._batcher.is_exhausted:
             self._conclude()
@@ -309,6 +348,7 @@ class _Loop:
         elif self._can_send(piece.first_event):
             self._is_starved = False
             self._sender.send(piece.batch, piece.counts, piece.truth)
+            self._operator.stepped()
             self._live.advance(self._clock(), dead=False)
         elif self._is_realtime:
             self._drop(piece)
@@ -354,6 +394,8 @@ class _Loop:
         self._held = None
         self._flush_busy()
         self._ended_s = self._clock()
+        if self._is_resting:
+            self._live.pause(self._ended_s)
         self._live.advance(self._ended_s, dead=False)
         if self._ledger.open_counts.generated:
             self._close_lumisection(self._batcher.lumisection_of(self._ledger.next_event - 1))
@@ -383,16 +425,66 @@ class _Loop:
         self._held = self._busy = None
         self._bad.rewind(position.next_event)
         self._sender.rewound()
-        try:
-            self._batcher.seek(position.next_event, stops=self._sender.stops)
-        except InputError as error:
-            self._fail(error)
+        self._operator.forget_hurry()
+        if not self._move_to(position.next_event):
             return
-        self._start_pacer()
         if self._ledger.open_counts.generated:
             lumisection = self._batcher.lumisection_of(position.closed_event)
             if self._batcher.lumisection_of(position.next_event) != lumisection:
                 self._close_lumisection(lumisection)
+
+    def _move_to(self, event: int) -> bool:
+        """Makes this event the next one; returns whether the source could."""
+        stops = {*self._sender.stops, *(first for first, _ in self._skipped if first > event)}
+        try:
+            self._batcher.seek(event, stops=tuple(sorted(stops)))
+        except InputError as error:
+            self._fail(error)
+            return False
+        self._start_pacer()
+        return True
+
+    # --- what an operator asks for ---------------------------------------------------------
+
+    def _rest(self) -> None:
+        """Lets time pass that is neither live nor dead, and in which no event becomes due."""
+        if not self._is_resting:
+            self._is_resting = True
+            self._live.advance(self._clock(), dead=False)
+        self._sender.poll(REST_S)
+        self._pacer_start_s += self._live.pause(self._clock())
+
+    def _seek(self, event: int) -> None:
+        """Leaves out everything before an event, for good."""
+        self._operator.seek_to = None
+        self._held = None
+        self._flush_busy()
+        here = self._ledger.next_event
+        if event > here:
+            log.warning("an operator leaves out events [%d, %d)", here, event)
+            self._skipped.append((here, event))
+            if self._move_to(here):
+                self._skips_here()
+
+    def _skips_here(self) -> bool:
+        """Leaves out what an operator wants to be left out here; returns whether there was any."""
+        here = self._batcher.next_event
+        ends = [end for first, end in self._skipped if first <= here < end]
+        if not ends:
+            return False
+        self._flush_busy()
+        end = max(ends)
+        while here < end:
+            lumisection = self._batcher.lumisection_of(here)
+            cuts = (end, self._batcher.first_event_of(lumisection + 1), *self._sender.stops)
+            cut = min(cut for cut in cuts if cut > here)
+            counts = Counts(generated=cut - here, operator=cut - here)
+            self._sender.gap(here, cut, counts, lumisection)
+            here = cut
+            if self._batcher.lumisection_of(here) != lumisection:
+                self._close_lumisection(lumisection)
+        self._move_to(end)
+        return True
 
     # --- reporting -------------------------------------------------------------------------
 
@@ -418,6 +510,50 @@ class _Loop:
             )
         )
 
+    def _telemetry(self, sequence: int) -> ProducerTelemetry:
+        """Returns where the producer stands, for an operator and for whoever watches."""
+        live_ns, dead_ns = self._live.totals_ns
+        is_over = self._condition is not None
+        state = "ended" if is_over and self._sender.is_acknowledged else "ending"
+        if not is_over:
+            state = self._state()
+        return ProducerTelemetry(
+            sequence=sequence,
+            unix_s=self._sender.wall_s,
+            pid=os.getpid(),
+            state=state,
+            run=self._begin.run,
+            epoch=self._begin.epoch,
+            mode=self._begin.mode,
+            lanes=len(self._sender.ledgers),
+            next_event=self._ledger.next_event,
+            n_events=self._begin.n_events,
+            counts=self._ledger.totals,
+            n_batches=self._ledger.n_batches,
+            credit=self._sender.credit,
+            n_trained=self._sender.progress[1],
+            arrivals=self._operator.pacing.arrivals,
+            rate_hz=mean_rate_hz(self._operator.pacing),
+            elapsed_s=(live_ns + dead_ns + self._live.paused_ns) / 1e9,
+            live_s=live_ns / 1e9,
+            dead_s=dead_ns / 1e9,
+            paused_s=self._live.paused_ns / 1e9,
+            lumisection=self._batcher.lumisection_of(self._ledger.next_event),
+            bad=self._bad.document(self._ledger.totals.bad),
+            refusals=dict(self._sender.refusals),
+            n_rewinds=self._n_rewinds,
+            n_stalls=self._stalls.n_stalls,
+            condition=self._condition or "",
+            text=self._text[:512],
+        )
+
+    def _state(self) -> str:
+        if not self._sender.is_connected:
+            return "waiting"
+        if self._operator.is_paused:
+            return "paused"
+        return "stalled" if self._stalls.is_stalled else "running"
+
     def _look_for_stall(self, now: float, n_trained: int) -> None:
         """Says when a learner stops making progress with what it has, and when it goes on."""
         ledger = self._ledger
@@ -435,6 +571,8 @@ class _Loop:
         )
 
     def _report(self, condition: Condition) -> ProducerReport:
+        self._condition = condition
+        self._operator.publish(self._telemetry)
         live_ns, dead_ns = self._live.totals_ns
         return ProducerReport(
             ledger=self._sender.ledger,
@@ -449,6 +587,7 @@ class _Loop:
             elapsed_s=self._ended_s - self._began_s,
             live_s=live_ns / 1e9,
             dead_s=dead_ns / 1e9,
+            paused_s=self._live.paused_ns / 1e9,
             n_rewinds=self._n_rewinds,
             n_stalls=self._stalls.n_stalls,
             stalled_s=self._stalls.stalled_s,

@@ -50,7 +50,7 @@ class ProducerReport:
         epoch: the run's epoch.
         is_acknowledged: whether the consumer holds everything durably.
         elapsed_s: time from the first consumer's coming to the end of the run.
-        live_s, dead_s: its parts; in lossless mode all of it is live.
+        live_s, dead_s, paused_s: its parts; in lossless mode none is dead.
         n_rewinds: how often a consumer asked the stream to go back.
         n_stalls, stalled_s: how often and how long the learner made no progress, though it could.
     """
@@ -68,6 +68,7 @@ class ProducerReport:
     live_s: float
     dead_s: float
     n_rewinds: int
+    paused_s: float = 0.0
     n_stalls: int = 0
     stalled_s: float = 0.0
 
@@ -82,6 +83,7 @@ class ProducerReport:
             "elapsed_s": self.elapsed_s,
             "live_s": self.live_s,
             "dead_s": self.dead_s,
+            "paused_s": self.paused_s,
             "n_rewinds": self.n_rewinds,
             "n_stalls": self.n_stalls,
             "stalled_s": self.stalled_s,

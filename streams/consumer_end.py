@@ -126,6 +126,12 @@ class ConsumerEnd:
         """Number of the first batch for which there is no room."""
         return self._account.next_batch + self._window.n_free
 
+    @property
+    def window(self) -> tuple[int, int]:
+        """Batches that were delivered and not consumed, and how many may be."""
+        n = self._window.n_batches
+        return n - self._window.n_free, n
+
     def consumed(self, batch_number: int) -> None:
         """Says that this batch and all before it need no room any more: extends the credit.
 

@@ -20,7 +20,7 @@ from streams.protocol import (
     counts_from_dict,
     counts_to_dict,
 )
-from streams.rows import Row, Rows
+from streams.rows import Row, Rows, add_reasons
 
 NO_END = 1 << 63
 
@@ -81,6 +81,14 @@ class ConsumerLedger:
     def n_pending(self) -> int:
         """Events that were received and are not accounted for yet."""
         return sum(batch.n for batch in self._pending.values())
+
+    def in_brief(self) -> tuple[dict[str, int], int]:
+        """Returns the events that were skipped so far, by reason, and the number of lost ones."""
+        total = self._rows.total()
+        skipped = dict(total.skipped)
+        for piece in self._pieces.values():
+            skipped = add_reasons(skipped, piece.skipped)
+        return skipped, total.lost + len(self._lost)
 
     # --- what the wire says ----------------------------------------------------------------
 

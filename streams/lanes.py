@@ -131,6 +131,11 @@ class Lanes:
         return sum(batches for batches, _ in progress), sum(trained for _, trained in progress)
 
     @property
+    def credit(self) -> int:
+        """Batches that the consumers permit beyond those that were sent."""
+        return sum(lane.end.credit for lane in self._lanes)
+
+    @property
     def next_event(self) -> int:
         """Index of the event that the next record must begin with."""
         return self.ledger.next_event

@@ -156,6 +156,13 @@ class ProducerEnd:
         return self._said.next_batch < self._consumer.up_to
 
     @property
+    def credit(self) -> int:
+        """Batches that the consumer permits beyond those that were sent."""
+        if self._consumer is None:
+            return 0
+        return max(0, self._consumer.up_to - self._said.next_batch)
+
+    @property
     def progress(self) -> tuple[int, int]:
         """Batches that the consumer holds durably, and events that it has trained on."""
         if self._consumer is None:

@@ -125,11 +125,14 @@ class OperationConfig:
         exit_when_stalled: whether a daemon whose loop hangs for so long ends itself, for its
             supervisor to start it again.
         health: whether the daemons leave a health file in the run directory.
+        console: whether they open sockets in the run directory for `onlineflows ctl` and `live`,
+            which only their user can use.
     """
 
     stall_s: float = 30.0
     exit_when_stalled: bool = False
     health: bool = True
+    console: bool = True
 
     def __post_init__(self) -> None:
         require_at_least(0, "operation.stall_s", self.stall_s)

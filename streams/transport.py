@@ -152,6 +152,16 @@ class Sender:
         """Batches that the consumers hold durably, and events that they have trained on."""
         return self._end.progress
 
+    @property
+    def credit(self) -> int:
+        """Batches that may be sent now, in all lanes together."""
+        return self._end.credit
+
+    @property
+    def wall_s(self) -> float:
+        """The time of day, Unix seconds."""
+        return self._wall_ns() / 1e9
+
     def poll(self, timeout_s: float = 0.0) -> None:
         """Takes in what has arrived, waiting for the first message up to a time; heartbeats.
 
@@ -317,6 +327,11 @@ class Receiver:
     def n_duplicates(self) -> int:
         """Batches that came again and were dropped."""
         return self._end.n_duplicates
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Batches that were handed over and not consumed, and how many may be."""
+        return self._end.window
 
     @property
     def n_malformed(self) -> int:

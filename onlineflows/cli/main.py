@@ -534,6 +534,29 @@ def health(
     raise typer.Exit(body(directory, output, max_age_s=max_age_s))
 
 
+@app.command(epilog="Example: onlineflows ctl runs/demo set-rate 50000")
+def ctl(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    verb: Annotated[
+        str,
+        typer.Argument(
+            metavar="VERB",
+            help="status, pause, resume, step [BATCHES], burst EVENTS, seek EVENT, "
+            "set-rate HZ|asap, snapshot-now, stop.",
+        ),
+    ],
+    amount: Annotated[
+        str | None, typer.Argument(metavar="[NUMBER]", help="Batches, events, or events/s.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Drive the daemons of a run on this machine, or ask how they are."""
+    output = _speak(as_json, quiet=False)
+    from onlineflows.cli.ctl import ctl as body
+
+    raise typer.Exit(body(directory, verb, amount, output))
+
+
 def _start(resume: bool, overwrite: bool, go_on: bool) -> Start:
     if resume + overwrite + go_on > 1:
         raise ConfigError(

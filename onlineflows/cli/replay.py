@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from onlineflows.cli.config import Config, public_config
+from onlineflows.cli.console import console
 from onlineflows.cli.exits import DONE, FAILED, exit_code
 from onlineflows.cli.health import HealthFile
 from onlineflows.cli.logs import configure_logging
@@ -135,19 +136,21 @@ def produce(
     """
     source = open_source(config.source)
     try:
-        return run_producer(
-            source,
-            wire=config.wire,
-            pacing=config.pacing,
-            replay=config.replay,
-            quarantine=config.quarantine,
-            seed=_seed(config),
-            config=public_document(config),
-            stop=stop,
-            stall_s=config.operation.stall_s,
-            on_listening=on_listening,
-            on_progress=on_progress,
-        )
+        with console(config.run.path, "replay", config.operation) as operated:
+            return run_producer(
+                source,
+                wire=config.wire,
+                pacing=config.pacing,
+                replay=config.replay,
+                quarantine=config.quarantine,
+                seed=_seed(config),
+                config=public_document(config),
+                stop=stop,
+                stall_s=config.operation.stall_s,
+                console=operated,
+                on_listening=on_listening,
+                on_progress=on_progress,
+            )
     except StreamError:
         if stop.aborted:
             logger.warning("aborted")

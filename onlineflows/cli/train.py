@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from onlineflows.cli.config import Config, public_config
+from onlineflows.cli.console import console
 from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.health import HealthFile
 from onlineflows.cli.logs import label_records
@@ -67,6 +68,7 @@ def consume(
         directory.write_config(json.dumps(to_dict(config), indent=1))
     health = HealthFile(directory.path, "train") if config.operation.health else None
     with (
+        console(directory.path, "train", config.operation) as operated,
         Vitals(health, config.operation, notifier=Notifier()) as vitals,
         progress("trained", quiet=output.quiet) as track,
     ):
@@ -81,6 +83,7 @@ def consume(
             resume=start == "resume",
             stop=stop,
             watch=watch,
+            console=operated,
             now=lambda: datetime.now(UTC),
         )
         vitals.end(report.condition)

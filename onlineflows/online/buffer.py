@@ -38,6 +38,16 @@ class Buffer(ABC):
     def nbytes(self) -> int:
         """Bytes of the event store; constant for life."""
 
+    @property
+    @abstractmethod
+    def capacity(self) -> int:
+        """Events that it holds at most."""
+
+    @property
+    def fill(self) -> float:
+        """Share of the capacity that holds events, from 0 to 1."""
+        return min(1.0, self.n_fed / self.capacity)
+
     @abstractmethod
     def feed(self, z: Events) -> Iterator[Events]:
         """Takes events in and yields each mini-batch as it becomes due.
@@ -112,6 +122,11 @@ class WindowBuffer(Buffer):
     def nbytes(self) -> int:
         """Bytes of the event store; constant for life."""
         return self._store.nbytes
+
+    @property
+    def capacity(self) -> int:
+        """Events in the window."""
+        return self._uses * self._segment_events
 
     def feed(self, z: Events) -> Iterator[Events]:
         """Takes events in and yields each mini-batch as it becomes due."""
@@ -208,6 +223,11 @@ class ReservoirBuffer(Buffer):
     def nbytes(self) -> int:
         """Bytes of the event store; constant for life."""
         return self._store.nbytes + self._fresh.nbytes + self._use_counts.nbytes
+
+    @property
+    def capacity(self) -> int:
+        """Events in the reservoir."""
+        return len(self._store)
 
     @property
     def use_counts(self) -> NDArray[np.int64]:

@@ -2,11 +2,12 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from onlineflows.errors import CheckpointError, SnapshotError
 from onlineflows.online.learner import Learner
@@ -14,6 +15,7 @@ from onlineflows.online.publisher import About
 from onlineflows.online.records import Records, describe
 from onlineflows.online.resume import Stand, load
 from onlineflows.online.rundir import RunDirectory
+from onlineflows.online.telemetry import Marginals, alarms_of, history_of
 from onlineflows.settings import CheckpointConfig, LearnerConfig, SnapshotConfig
 from streams import EventSchema
 from streams.consumer_ledger import ConsumerLedger
@@ -26,6 +28,7 @@ from streams.protocol import (
     RunEnded,
 )
 from streams.settings import WireConfig
+from streams.telemetry import ConsumerTelemetry, Marginal
 from streams.transport import Receiver
 
 logger = logging.getLogger(__name__)
@@ -121,9 +124,12 @@ class Consumer:
         self._learner: Learner | None = None
         self._stream: dict[str, Any] = {}
         self._n_events: int | None = None
+        self._lumisection = 0
+        self._marginals: Marginals | None = None
         self.position: Position | None = None
         """Where the consumer stands; None before the run has begun."""
         self.has_ended = False
+        self._ended_as: Condition | Literal[""] = ""
         self.can_resume = True
         """Whether a checkpoint is worth keeping: not once a run has ended as it should."""
 
@@ -145,6 +151,64 @@ class Consumer:
             n_write_failures=sum(self._records.failures.values()),
             has_begun=learner is not None,
         )
+
+    def telemetry(self, receiver: Receiver, *, sequence: int, unix_s: float) -> ConsumerTelemetry:
+        """Returns where the consumer stands, in full.
+
+        Args:
+            receiver: the wire.
+            sequence: number of the document.
+            unix_s: the time of day.
+        """
+        progress, learner = self.progress, self._learner
+        skipped, lost = self._ledger.in_brief()
+        unread, window = receiver.window
+        return ConsumerTelemetry(
+            sequence=sequence,
+            unix_s=unix_s,
+            pid=os.getpid(),
+            state="ended" if self.has_ended else "running" if learner else "waiting",
+            name=self._config.name,
+            lane=self._config.wire.lane,
+            n_seen=progress.n_seen,
+            n_trained=progress.n_trained,
+            n_events=progress.n_events,
+            n_uses=learner.n_uses if learner else 0,
+            n_steps=learner.n_steps if learner else 0,
+            train_s=learner.train_seconds if learner else 0.0,
+            skipped=skipped,
+            lost=lost,
+            unread_batches=unread,
+            window_batches=window,
+            buffer_fill=learner.buffer_fill if learner else 0.0,
+            buffer_nbytes=learner.buffer_nbytes if learner else 0,
+            lumisection=self._lumisection,
+            history=history_of(learner) if learner else [],
+            alarms=alarms_of(learner) if learner else [],
+            n_alarms=learner.drift.n_alarms if learner else 0,
+            marginals=self._newest_marginals(),
+            snapshot=self._records.snapshot.name if self._records.snapshot else "",
+            n_write_failures=progress.n_write_failures,
+            refusals=dict(receiver.refusals),
+            condition=self._ended_as,
+        )
+
+    def _newest_marginals(self) -> list[Marginal]:
+        if self._learner is None:
+            return []
+        self._marginals = self._marginals or Marginals(self._learner.schema)
+        return self._marginals.of(self._learner.gate.newest)
+
+    def publish_now(self) -> Path | None:
+        """Publishes a snapshot although none is due; returns its path, None before any density.
+
+        Raises:
+            SnapshotError: the disk refused; older snapshots are as they were.
+        """
+        if self._learner is None or not self._learner.is_fitted:
+            return None
+        self._records.publish(self._stand(), final=False)
+        return self._records.snapshot
 
     def handle(self, incoming: Incoming, receiver: Receiver) -> None:
         """Acts on one thing that the wire handed over.
@@ -231,6 +295,7 @@ class Consumer:
     def _learn(self, received: BatchReceived, receiver: Receiver) -> None:
         learner = self._running()
         batch = received.batch
+        self._lumisection = batch.lumisection
         outcome = learner.learn(
             batch.x, lumisection=batch.lumisection, indices=batch.event_indices()
         )
@@ -259,7 +324,8 @@ class Consumer:
                 logger.warning("tainted", extra={"reason": reason})
             self._records.publish(self._stand(), final=True)
         self.has_ended = True
-        self._write_ledger(self._condition(ended), must_balance=True)
+        condition = self._ended_as = self._condition(ended)
+        self._write_ledger(condition, must_balance=True)
 
     def _condition(self, ended: RunEnded) -> Condition:
         is_tainted = self._learner is not None and bool(self._learner.tainted)

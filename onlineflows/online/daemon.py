@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from onlineflows.errors import CheckpointError, ConfigError, DivergedError, SnapshotError
 from onlineflows.online.checkpoint import delete_checkpoints
 from onlineflows.online.consumer import Consumer, ConsumerConfig, ConsumerReport, Progress
+from onlineflows.online.operator import Operator
 from onlineflows.online.rundir import RunDirectory
+from streams.console import Console
 from streams.transport import Receiver
 
 GO_ON = "the end of the run was not acknowledged: once it can be written, go on with --resume"
@@ -23,6 +25,7 @@ def run_consumer(
     resume: bool = False,
     stop: Callable[[], bool] = lambda: False,
     watch: Callable[[Progress], None] = lambda _: None,
+    console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> ConsumerReport:
@@ -39,6 +42,7 @@ def run_consumer(
         stop: whether to stop; asked between batches.
         watch: told where the consumer stands after each message, and ten times a second while
             there is none: whoever isn't told any more watches a loop that hangs.
+        console: where an operator asks and watches; None for nobody.
         clock: seconds that never go back.
         now: the time of day, in UTC.
 
@@ -54,11 +58,13 @@ def run_consumer(
     consumer = Consumer(config, directory, clock=clock, now=now)
     if resume:
         consumer.restore()
+    operator = Operator(console, clock=clock, wall=lambda: now().timestamp())
     with Receiver(
         config.wire, name=config.name, resume=consumer.position, expect=consumer.schema
     ) as receiver:
-        while not consumer.has_ended and not stop():
+        while not (consumer.has_ended or operator.wants_stop or stop()):
             watch(consumer.progress)
+            operator.attend(consumer, receiver)
             for incoming in receiver.poll(POLL_S):
                 try:
                     consumer.handle(incoming, receiver)
@@ -72,8 +78,10 @@ def run_consumer(
                     error.add_note(GO_ON)
                     raise
                 watch(consumer.progress)
+                operator.attend(consumer, receiver)
         if not consumer.has_ended:
             consumer.interrupt(receiver)
+        operator.publish(consumer, receiver)
     if consumer.has_ended and not consumer.can_resume:
         # A run that has ended well keeps no events on disk; not before the producer has been told,
         # because a kill in between would leave nothing to resume from.

@@ -85,6 +85,11 @@ class Gate:
         """Bytes of the events that are kept; constant for life."""
         return self._ring.nbytes
 
+    @property
+    def newest(self) -> NDArray[np.float32]:
+        """The events that are kept, in no order, shape (n, d); a view."""
+        return self._ring[: min(self._n_remembered, len(self._ring))]
+
     def remember(self, x: NDArray[np.float32]) -> None:
         """Keeps the newest events, shape (n, d); older ones give way."""
         capacity = len(self._ring)
@@ -96,10 +101,10 @@ class Gate:
 
     def judge(self, density: Density) -> Verdict | None:
         """Returns what the gate says of a density; None while there are too few events."""
-        n = min(self._n_remembered, len(self._ring))
+        n = len(self.newest)
         if n < LEAST_EVENTS:
             return None
-        latent = density.latent(self._ring[:n])
+        latent = density.latent(self.newest)
         distances = ks_to_normal(latent @ self._directions)
         root = math.sqrt(n)
         worst = int(np.argmax(distances))

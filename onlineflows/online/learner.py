@@ -104,6 +104,11 @@ class Learner:
         return sum(model.buffer_nbytes for model in self.models.values()) + self.gate.nbytes
 
     @property
+    def buffer_fill(self) -> float:
+        """Share of the buffers that holds events, from 0 to 1."""
+        return sum(model.buffer_fill for model in self.models.values()) / len(self.models)
+
+    @property
     def is_fitted(self) -> bool:
         """Whether any model has a density yet."""
         return any(model.preprocessing is not None for model in self.models.values())

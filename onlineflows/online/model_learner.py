@@ -80,6 +80,11 @@ class ModelLearner:
         """Bytes of events held at most."""
         return self._buffer.nbytes + self._held.nbytes
 
+    @property
+    def buffer_fill(self) -> float:
+        """Share of the buffer that holds events, from 0 to 1."""
+        return self._buffer.fill
+
     def take(self, x: Events, indices: NDArray[np.int64]) -> None:
         """Takes in events of the region and trains on what is due.
 

@@ -1,0 +1,46 @@
+"""Opening a daemon's console, and finding those of a run."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streams.console import Console, Place, Process
+from streams.errors import TransportError
+from streams.settings import OperationConfig
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def console(folder: Path, process: Process, config: OperationConfig) -> Iterator[Console | None]:
+    """Opens the console of a daemon while the block runs; None where none is wanted or possible.
+
+    A run doesn't fail because nobody can watch it: that is a warning.
+
+    Args:
+        folder: the run directory.
+        process: which daemon it is.
+        config: whether there is to be one.
+    """
+    if not config.console:
+        yield None
+        return
+    try:
+        opened = Console(Place.of(folder, process))
+    except TransportError as error:
+        logger.warning("no console", extra={"problem": str(error)})
+        yield None
+        return
+    with opened:
+        yield opened
+
+
+def places_in(folder: Path) -> dict[str, Place]:
+    """Returns the consoles of a run directory by name: "replay", "train", or "train lane-0" and
+    so on for the lanes within it; those that are open, or were left by a killed daemon.
+    """
+    found = {"replay": Place.of(folder, "replay"), "train": Place.of(folder, "train")}
+    for lane in sorted(folder.glob("lane-*")):
+        found[f"train {lane.name}"] = Place.of(lane, "train")
+    return {name: place for name, place in found.items() if place.exists}

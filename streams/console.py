@@ -1,0 +1,262 @@
+"""The operator's place beside a running daemon: requests come in, telemetry goes out.
+
+A daemon opens two Unix sockets in its run directory, which only its user can use: a ROUTER for
+requests and a PUB for telemetry. They are part of the daemon's own loop, never of a thread; a
+listener that stalls, or none at all, costs the daemon nothing. On other machines one looks through
+ssh, or through the page and the metrics that `onlineflows live` serves.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+import zmq
+
+from streams import sockets
+from streams.console_codec import decode_reply, decode_request, decode_telemetry, encode
+from streams.control import MAX_NBYTES, Reply, Request
+from streams.errors import MessageError, TransportError
+from streams.telemetry import Telemetry
+
+Process = Literal["replay", "train"]
+
+LONGEST_PATH_NBYTES = 96
+"""Unix allows about a hundred bytes for the path of a socket."""
+
+KEPT_TELEMETRY = 4
+"""Documents that wait for a listener who doesn't read; older ones give way."""
+
+LINGER_MS = 100
+"""How long a closing daemon tries to say its last word."""
+
+REQUESTS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a daemon's sockets are.
+
+    Args:
+        control, telemetry: paths of the two.
+    """
+
+    control: Path
+    telemetry: Path
+
+    @classmethod
+    def of(cls, folder: Path, process: Process) -> Self:
+        """Returns the place of a daemon of a run directory.
+
+        Where the directory's path is too long for a socket, it is a folder of the user's own among
+        the temporary files, under a hash of that path.
+        """
+        named = folder.resolve()
+        if len(os.fsencode(named / f".{process}-telemetry")) > LONGEST_PATH_NBYTES:
+            digest = hashlib.sha256(os.fsencode(named)).hexdigest()[:16]
+            named = Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}" / digest
+        return cls(named / f".{process}-control", named / f".{process}-telemetry")
+
+    @property
+    def exists(self) -> bool:
+        """Whether a daemon has opened it, and has not closed it; it may have been killed."""
+        return self.control.exists()
+
+
+class Console:
+    """A daemon's side. Call `requests`, `answer` and `publish` from its loop.
+
+    Args:
+        place: where to open the sockets; an old one there is replaced.
+
+    Raises:
+        TransportError: they can't be opened there.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._context = zmq.Context()
+        self._control = self._context.socket(zmq.ROUTER)
+        self._telemetry = self._context.socket(zmq.PUB)
+        self._control.setsockopt(zmq.MAXMSGSIZE, MAX_NBYTES)
+        self._telemetry.setsockopt(zmq.SNDHWM, KEPT_TELEMETRY)
+        try:
+            for socket, path in self._sockets():
+                socket.setsockopt(zmq.LINGER, LINGER_MS)
+                _make_folder(path.parent)
+                _bind(socket, path)
+        except (zmq.ZMQError, OSError) as error:
+            self.close()
+            raise TransportError(
+                f"{place.control.parent}: expected a folder where sockets can be opened; got "
+                f"{error}; choose another run.directory, or operation.console = false to do "
+                "without `ctl` and `live`"
+            ) from error
+
+    def _sockets(self) -> Iterable[tuple["sockets.Socket", Path]]:
+        return (self._control, self.place.control), (self._telemetry, self.place.telemetry)
+
+    def requests(self) -> list[tuple[bytes, Request]]:
+        """Returns what has arrived, with whom to answer; what isn't a request is refused here."""
+        found: list[tuple[bytes, Request]] = []
+        for _ in range(REQUESTS_AT_ONCE):
+            frames = [frame.bytes for frame in sockets.receive(self._control)]
+            if not frames:
+                break
+            try:
+                found.append((frames[0], decode_request(frames[-1] if len(frames) == 2 else b"")))
+            except MessageError as error:
+                self.answer(frames[0], Reply(False, str(error)))
+        return found
+
+    def answer(self, peer: bytes, reply: Reply) -> None:
+        """Answers a request; whoever has gone isn't told."""
+        with suppress(zmq.ZMQError):
+            sockets.send(self._control, [peer, encode(reply)])
+
+    def publish(self, document: Telemetry) -> None:
+        """Tells whoever listens; never waits."""
+        with suppress(zmq.Again):
+            sockets.send(self._telemetry, [encode(document)])
+
+    def close(self) -> None:
+        """Closes and removes the sockets; safe to call twice."""
+        for socket, path in self._sockets():
+            if not socket.closed:
+                socket.close()
+                path.unlink(missing_ok=True)
+        sockets.close(self._control, self._context)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def ask(place: Place, request: Request, *, timeout_s: float = 5.0) -> Reply:
+    """Returns a daemon's answer.
+
+    Args:
+        place: of the daemon.
+        request: what is asked.
+        timeout_s: how long to wait; a learner answers between batches, and after a snapshot.
+
+    Raises:
+        TransportError: nobody answers.
+        MessageError: what answers isn't a daemon of this version.
+    """
+    context = zmq.Context()
+    socket = context.socket(zmq.DEALER)
+    try:
+        socket.setsockopt(zmq.LINGER, 0)
+        socket.connect(f"ipc://{place.control}")
+        socket.send(encode(request))
+        if not socket.poll(round(1000 * timeout_s)):
+            raise TransportError(
+                f"{place.control}: expected an answer within {timeout_s:g} s; got none: the daemon "
+                "was killed, or its loop hangs (see `onlineflows health`)"
+            )
+        return decode_reply(socket.recv())
+    finally:
+        sockets.close(socket, context)
+
+
+class Listener:
+    """Follows the telemetry of some daemons, which may come and go.
+
+    Args:
+        places: of the daemons, under any names.
+    """
+
+    def __init__(self, places: dict[str, Place]) -> None:
+        self._context = zmq.Context()
+        self._poller = zmq.Poller()
+        self._names: dict[sockets.Socket, str] = {}
+        for name, place in places.items():
+            socket = self._context.socket(zmq.SUB)
+            for option, value in (
+                (zmq.LINGER, 0),
+                (zmq.RCVHWM, KEPT_TELEMETRY),
+                (zmq.RECONNECT_IVL, 100),
+                (zmq.RECONNECT_IVL_MAX, 1000),
+            ):
+                socket.setsockopt(option, value)
+            socket.setsockopt(zmq.SUBSCRIBE, b"")
+            socket.connect(f"ipc://{place.telemetry}")
+            self._poller.register(socket, zmq.POLLIN)
+            self._names[socket] = name
+        self.n_malformed = 0
+        """Documents that could not be understood, so far."""
+
+    def listen(self, timeout_s: float) -> list[tuple[str, Telemetry]]:
+        """Returns what has arrived, with the daemon's name, waiting up to a time for something."""
+        found = []
+        for socket, _ in self._poller.poll(round(1000 * timeout_s)):
+            while frames := sockets.receive(socket):
+                try:
+                    found.append((self._names[socket], decode_telemetry(frames[-1].bytes)))
+                except MessageError:
+                    self.n_malformed += 1
+        return found
+
+    def close(self) -> None:
+        """Closes the sockets; safe to call twice."""
+        for socket in self._names:
+            socket.close()
+        if not self._context.closed:
+            self._context.term()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Pulse:
+    """Says when something is due that should happen every so often.
+
+    Args:
+        every_s: how often.
+        now: the time.
+    """
+
+    def __init__(self, every_s: float, now: float) -> None:
+        self._every_s = every_s
+        self._next_s = now
+
+    def is_due(self, now: float) -> bool:
+        """Returns whether it is due now; asked again at once, it is not."""
+        if now < self._next_s:
+            return False
+        self._next_s = now + self._every_s
+        return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Makes the private folder among the temporary files where it is needed; run directories are
+    there already, or made here as the daemon would.
+
+    Raises:
+        PermissionError: the folder is somebody else's.
+    """
+    private = Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}"
+    if private in folder.parents:
+        private.mkdir(mode=0o700, exist_ok=True)
+        if private.stat().st_uid != os.getuid() or private.stat().st_mode & 0o077:
+            raise PermissionError(f"{private} is not a private folder of this user")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def _bind(socket: "sockets.Socket", path: Path) -> None:
+    """Binds a socket that only its user can use."""
+    before = os.umask(0o177)
+    try:
+        socket.bind(f"ipc://{path}")
+    finally:
+        os.umask(before)
