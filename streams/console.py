@@ -58,7 +58,7 @@ class Place:
         named = folder.resolve()
         if len(os.fsencode(named / f".{process}-telemetry")) > LONGEST_PATH_NBYTES:
             digest = hashlib.sha256(os.fsencode(named)).hexdigest()[:16]
-            named = Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}" / digest
+            named = _private_folder() / digest
         return cls(named / f".{process}-control", named / f".{process}-telemetry")
 
     @property
@@ -128,7 +128,11 @@ class Console:
         for socket, path in self._sockets():
             if not socket.closed:
                 socket.close()
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # it may never have been there, or its folder is gone
+                    path.unlink()
+        with suppress(OSError):
+            if _private_folder() in self.place.control.parents:
+                self.place.control.parent.rmdir()
         sockets.close(self._control, self._context)
 
     def __enter__(self) -> Self:
@@ -238,6 +242,11 @@ class Pulse:
         return True
 
 
+def _private_folder() -> Path:
+    """Where the sockets are of run directories with long paths."""
+    return Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}"
+
+
 def _make_folder(folder: Path) -> None:
     """Makes the private folder among the temporary files where it is needed; run directories are
     there already, or made here as the daemon would.
@@ -245,7 +254,7 @@ def _make_folder(folder: Path) -> None:
     Raises:
         PermissionError: the folder is somebody else's.
     """
-    private = Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}"
+    private = _private_folder()
     if private in folder.parents:
         private.mkdir(mode=0o700, exist_ok=True)
         if private.stat().st_uid != os.getuid() or private.stat().st_mode & 0o077:

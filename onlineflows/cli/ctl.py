@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from onlineflows.cli.console import places_in
 from onlineflows.cli.exits import DONE, FAILED
@@ -51,7 +51,7 @@ def request_of(verb: str, amount: str | None) -> Request:
     if verb not in VERBS:
         raise ConfigError(f"ctl: expected one of {', '.join(VERBS)}; got {verb!r}: "
                           f"{nearest(verb, VERBS)}")  # fmt: skip
-    known = cast(Verb, verb)
+    known: Verb = verb
     meaning = WITH_AMOUNT.get(known)
     if amount is None:
         if known in ("seek", "burst", "set-rate"):

@@ -84,17 +84,23 @@ def test_an_impossible_rate_is_refused(rate_hz: float, speed: float) -> None:
 
 
 @QUICK
-@given(st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=30))
-def test_live_and_dead_time_add_up_to_the_elapsed_time(steps: list[tuple[float, bool]]) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0, 10), st.sampled_from(["live", "dead", "paused"])), max_size=30)
+)
+def test_live_dead_and_paused_time_add_up_to_the_elapsed_time(
+    steps: list[tuple[float, str]],
+) -> None:
     now = 5.0
     live = LiveTime(now)
-    for dt, dead in steps:
+    for dt, kind in steps:
         now += dt
-        live.advance(now, dead=dead)
-    live_ns, dead_ns = live.totals_ns
-    assert live_ns >= 0
-    assert dead_ns >= 0
-    assert live_ns + dead_ns == round(1e9 * now) - round(5e9)
+        if kind == "paused":
+            live.pause(now)
+        else:
+            live.advance(now, dead=kind == "dead")
+    parts_ns = (*live.totals_ns, live.paused_ns)
+    assert min(parts_ns) >= 0
+    assert sum(parts_ns) == round(1e9 * now) - round(5e9)
 
 
 def test_a_lumisection_takes_its_own_share_of_time() -> None:
@@ -110,3 +116,9 @@ def test_a_clock_that_goes_back_takes_nothing_away() -> None:
     live = LiveTime(2.0)
     live.advance(1.0, dead=True)
     assert live.totals_ns == (0, 0)
+
+
+def test_a_pause_says_how_long_it_was() -> None:
+    live = LiveTime(1.0)
+    assert live.pause(3.5) == 2.5
+    assert live.take_ns() == (0, 0)

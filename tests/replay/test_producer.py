@@ -3,7 +3,7 @@
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -37,7 +37,9 @@ from streams import (
     WireConfig,
 )
 from streams.consumer_end import ConsumerEnd
+from streams.control import Reply, Request
 from streams.lanes import Lanes
+from streams.telemetry import ProducerTelemetry
 
 SCHEMA = EventSchema((Feature("m", "TeV", 0, 1e9), Feature("y", "", -1, 1)))
 PEER = b"learner"
@@ -94,6 +96,8 @@ class Studio:
 
         class Loopback:
             address = "nowhere"
+            wall_s = 0.0
+            refusals: Mapping[str, int] = {}
 
             def __init__(
                 self, wire: WireConfig, begin: RunBegan, *, clock: Any, lumisection_events: int
@@ -612,3 +616,185 @@ def test_a_learner_that_keeps_up_is_not_reported(studio: Studio) -> None:
         events(400), pacing=PacingConfig(arrivals="constant", rate_hz=10.0), stall_s=1.0
     )
     assert report.n_stalls == 0
+
+
+# --- an operator ---------------------------------------------------------------------------
+
+
+class Desk:
+    """A console at which requests come at certain times.
+
+    Args:
+        studio: keeps the time.
+        script: when, and what.
+    """
+
+    def __init__(self, studio: Studio, *script: tuple[float, Request]) -> None:
+        self.studio = studio
+        self.script = list(script)
+        self.replies: list[Reply] = []
+        self.published: list[ProducerTelemetry] = []
+
+    def requests(self) -> list[tuple[bytes, Request]]:
+        due = [request for at, request in self.script if at <= self.studio.now]
+        self.script = [(at, r) for at, r in self.script if at > self.studio.now]
+        return [(b"", request) for request in due]
+
+    def answer(self, peer: bytes, reply: Reply) -> None:
+        self.replies.append(reply)
+
+    def publish(self, document: ProducerTelemetry) -> None:
+        self.published.append(document)
+
+
+AT_100_HZ = PacingConfig(arrivals="constant", rate_hz=100.0)
+
+
+def test_a_pause_is_neither_live_nor_dead_time(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("pause")), (4.0, Request("resume")))
+    report = studio.run(events(200), pacing=AT_100_HZ, console=desk)
+    assert studio.trained == list(range(200))
+    assert report.paused_s == pytest.approx(3.0, abs=0.2)
+    assert report.live_s == pytest.approx(2.0, abs=0.2)
+    assert report.dead_s == 0.0
+    assert report.live_s + report.paused_s == pytest.approx(report.elapsed_s)
+
+
+def test_nothing_becomes_due_while_paused(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("pause")), (9.0, Request("status")), (9.0, Request("stop")))
+    studio.run(events(10_000), pacing=AT_100_HZ, console=desk)
+    assert 80 <= len(studio.trained) <= 105
+    assert desk.replies[1].status["state"] == "paused"
+
+
+def test_a_trigger_that_is_paused_loses_nothing(studio: Studio) -> None:
+    studio.wire = replace(studio.wire, mode="realtime")
+    desk = Desk(studio, (1.0, Request("pause")), (3.0, Request("resume")))
+    report = studio.run(events(300), pacing=AT_100_HZ, console=desk)
+    assert report.ledger.totals == Counts(generated=300, sent=300)
+    assert report.dead_s == 0.0
+
+
+def test_steps_send_so_many_batches_and_no_more(studio: Studio) -> None:
+    desk = Desk(
+        studio,
+        (0.0, Request("step", 3.0)),
+        (2.0, Request("step")),
+        (4.0, Request("stop")),
+    )
+    studio.run(events(1000), console=desk)
+    assert studio.trained == list(range(4 * studio.wire.batch_events))
+
+
+def test_a_burst_comes_on_top_of_what_is_due(studio: Studio) -> None:
+    desk = Desk(
+        studio,
+        (1.0, Request("burst", 400.0)),
+        (1.5, Request("status")),
+        (3.0, Request("stop")),
+    )
+    studio.run(events(10_000), pacing=AT_100_HZ, console=desk)
+    assert 540 <= desk.replies[1].status["next_event"] <= 560
+    assert 680 <= len(studio.trained) <= 720
+
+
+def test_a_burst_while_paused_ends_paused(studio: Studio) -> None:
+    desk = Desk(
+        studio,
+        (0.0, Request("pause")),
+        (1.0, Request("burst", 80.0)),
+        (3.0, Request("stop")),
+    )
+    studio.run(events(10_000), console=desk)
+    assert 80 <= len(studio.trained) < 80 + studio.wire.batch_events
+
+
+def test_a_seek_leaves_events_out_and_accounts_for_them(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("seek", 180.0)))
+    report = studio.run(events(233), pacing=AT_100_HZ, console=desk)
+    n_left_out = 233 - len(studio.trained)
+    assert studio.trained == [*range(180 - n_left_out), *range(180, 233)]
+    assert report.ledger.totals == Counts(generated=233, sent=233 - n_left_out, operator=n_left_out)
+    assert n_left_out > 60
+    assert report.condition == "GOOD"
+    assert report.problems == ()
+    assert studio.learner is not None
+    assert studio.learner.ledger.balance().is_balanced
+
+
+def test_a_stream_that_goes_back_leaves_the_same_events_out_again(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("seek", 180.0)))
+
+    def restart(turn: int) -> None:
+        learner = studio.learner
+        if learner is None or studio.now < 2.2 or learner.end.position.next_event < 200:
+            return
+        # A consumer comes back with a checkpoint from before the seek.
+        position = checkpoints[0]
+        studio.at_turn = lambda _: None
+        studio.resume = position
+        studio.learner = Learner(studio.wire, resume=position, batch_s=0.0)
+
+    checkpoints: list[Position] = []
+
+    def remember(turn: int) -> None:
+        learner = studio.learner
+        if learner is not None and learner.end.position.next_event > 40 and not checkpoints:
+            checkpoints.append(learner.end.position)
+            studio.at_turn = restart
+
+    studio.at_turn = remember
+    report = studio.run(events(300), pacing=AT_100_HZ, console=desk)
+    assert report.n_rewinds == 1
+    assert studio.trained[0] == checkpoints[0].next_event
+    left_out = sorted(set(range(checkpoints[0].next_event, 300)) - set(studio.trained))
+    assert left_out == list(range(left_out[0], 180))
+    assert report.ledger.totals.operator == len(left_out)
+    assert report.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("request_", "why"),
+    [
+        (Request("seek", 10.0), "expected an event after"),
+        (Request("seek", 1e6), "expected one of the stream's 400 events"),
+        (Request("seek"), "expected a number"),
+        (Request("burst"), "expected a number"),
+        (Request("set-rate", 0.0), "expected a positive rate"),
+        (Request("snapshot-now"), "the producer understands status, pause"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_words(
+    studio: Studio, request_: Request, why: str
+) -> None:
+    desk = Desk(studio, (1.0, request_))
+    report = studio.run(events(400), pacing=AT_100_HZ, console=desk)
+    assert not desk.replies[0].ok
+    assert why in desk.replies[0].text
+    assert report.ledger.totals == Counts(generated=400, sent=400)
+
+
+def test_another_rate_holds_from_then_on(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("set-rate", 1000.0)), (2.0, Request("stop")))
+    studio.run(events(100_000), pacing=AT_100_HZ, console=desk)
+    assert len(studio.trained) == pytest.approx(1100, abs=30)
+
+
+def test_a_stop_ends_the_run_with_its_accounts_closed(studio: Studio) -> None:
+    desk = Desk(studio, (1.0, Request("stop")))
+    report = studio.run(events(100_000), pacing=AT_100_HZ, console=desk)
+    assert report.condition == "INTERRUPTED"
+    assert report.is_acknowledged
+    assert report.problems == ()
+
+
+def test_telemetry_says_where_the_stream_stands_and_how_it_ended(studio: Studio) -> None:
+    desk = Desk(studio)
+    studio.run(events(200), pacing=AT_100_HZ, console=desk)
+    assert [t.sequence for t in desk.published] == list(range(len(desk.published)))
+    assert 4 <= len(desk.published) <= 7
+    numbers = [t.next_event for t in desk.published]
+    assert numbers == sorted(numbers)
+    last = desk.published[-1]
+    assert (last.state, last.condition, last.next_event) == ("ended", "GOOD", 200)
+    assert last.rate_hz == 100.0

@@ -85,6 +85,17 @@ def test_skipped_events_are_counted_by_reason() -> None:
     assert ledger.balance().is_balanced
 
 
+def test_in_brief_it_says_what_was_skipped_and_lost_so_far() -> None:
+    ledger = ConsumerLedger()
+    ledger.observe(began("realtime"))
+    ledger.observe(batch(0, 0, 10))
+    ledger.account([0], trained=7, skipped={"non_finite": 3})
+    ledger.observe(lost(10, 14))
+    assert ledger.in_brief() == ({"non_finite": 3}, 4)
+    ledger.observe(end_lumisection(1, 0, 14, sent=14))
+    assert ledger.in_brief() == ({"non_finite": 3}, 4)
+
+
 def test_events_that_were_not_sent_are_not_missed() -> None:
     ledger = ledger_of(
         batch(0, 0, 13, not_selected=2, prescaled=1),

@@ -34,6 +34,7 @@ VERBS = {
     "chaos": ([], LOUD | {"--rounds", "--seed", "--fault"}),
     "doctor": ([], {"--json", "--help"}),
     "health": (["directory"], LOUD | {"--max-age"}),
+    "ctl": (["directory", "verb", "amount"], {"--json", "--help"}),
     "keys": ([], {"--help"}),
 }
 

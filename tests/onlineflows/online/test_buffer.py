@@ -86,6 +86,16 @@ def test_the_size_in_bytes_never_changes(kind):
     assert len(sizes) == 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_buffer_fills_up_and_stays_full(kind):
+    buffer = buffer_of(kind)
+    fills = []
+    for first in range(0, 160, 16):
+        fills.append(buffer.fill)
+        list(buffer.feed(numbered(16, first)))
+    assert fills == [0.0, 0.25, 0.5, 0.75, *[1.0] * 6]
+
+
 def test_a_window_holds_no_more_than_its_capacity():
     assert buffer_of("window", capacity=64).nbytes <= 64 * 2 * 4
 
