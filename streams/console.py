@@ -79,6 +79,8 @@ class Console:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        folder = place.control.parent
+        self._made = None if folder.exists() else folder
         self._context = zmq.Context()
         self._control = self._context.socket(zmq.ROUTER)
         self._telemetry = self._context.socket(zmq.PUB)
@@ -130,9 +132,9 @@ class Console:
                 socket.close()
                 with suppress(OSError):  # it may never have been there, or its folder is gone
                     path.unlink()
-        with suppress(OSError):
-            if _private_folder() in self.place.control.parents:
-                self.place.control.parent.rmdir()
+        if self._made is not None:
+            with suppress(OSError):  # unless something was put into it since
+                self._made.rmdir()
         sockets.close(self._control, self._context)
 
     def __enter__(self) -> Self:

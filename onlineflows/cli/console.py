@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def console(folder: Path, process: Process, config: OperationConfig) -> Iterator[Console | None]:
     """Opens the console of a daemon while the block runs; None where none is wanted or possible.
 
-    A run doesn't fail because nobody can watch it: that is a warning.
+    A run doesn't fail because nobody can watch it; that is only logged.
 
     Args:
         folder: the run directory.
@@ -29,7 +29,7 @@ def console(folder: Path, process: Process, config: OperationConfig) -> Iterator
     try:
         opened = Console(Place.of(folder, process))
     except TransportError as error:
-        logger.warning("no console", extra={"problem": str(error)})
+        logger.info("no console", extra={"problem": str(error)})
         yield None
         return
     with opened:
