@@ -30,15 +30,15 @@ from streams import InputError, Status
 
 logger = logging.getLogger(__name__)
 
-BLOCK_ROWS = 512
-"""Rows per task: some 9 MB of particles, a fifth of a second of clustering."""
+BLOCK_ROWS = 256
+"""Rows per task: 4 MB of particles, some 0.1 s of clustering."""
 AHEAD = 3
 """Tasks per process that are under way or wait to be written: this bounds the memory."""
 FORMAT = 1
 """Another number makes conversions that were stopped begin again."""
 
-Track = Callable[[int], None]
-"""Shows progress: so many rows are done."""
+Track = Callable[[int, int | None], None]
+"""Shows progress: so many rows of so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def convert(config: LhcoParticlesConfig, features: Path, *, jobs: int, track: Tr
         config: the one particle file in `paths`, its key, jet radius and threshold.
         features: the feature file, ending in .h5; an existing one is replaced.
         jobs: processes; 1 works in this one.
-        track: called with the number of rows that are done.
+        track: called with the number of rows that are done, and of all.
 
     Raises:
         InputError: the particle file isn't one, is damaged, or was changed meanwhile; fastjet isn't
@@ -88,12 +88,12 @@ def convert(config: LhcoParticlesConfig, features: Path, *, jobs: int, track: Tr
         n_resumed = unfinished.n_rows
         if n_resumed:
             logger.info("going on", extra={"n_rows": n_resumed, "n_total": n_rows})
-        track(n_resumed)
+        track(n_resumed, n_rows)
         starts = range(n_resumed, n_rows, BLOCK_ROWS)
         with _clustering(config, jobs) as cluster:
             for rows in cluster([(start, min(start + BLOCK_ROWS, n_rows)) for start in starts]):
                 unfinished.append(rows)
-                track(unfinished.n_rows)
+                track(unfinished.n_rows, n_rows)
         if Stamp.of(particles) != stamp:
             unfinished.discard()
             raise InputError(

@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,10 @@ logger = logging.getLogger(__name__)
 CHUNK_NBYTES = 1 << 20
 
 Track = Callable[[int, int | None], None]
-"""Shows progress: so many bytes of so many, where that is known."""
+"""Shows progress: so many things of so many, where that is known."""
+
+Show = Callable[[str], AbstractContextManager[Track]]
+"""Opens what shows the progress of something that has a name, for as long as it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +56,13 @@ class Digests:
     sha256: str
 
 
-def digests_of(path: Path, track: Track) -> Digests:
+def digests_of(path: Path, show: Show, name: str = "") -> Digests:
     """Returns size and checksums of a file, from one pass over it.
+
+    Args:
+        path: the file.
+        show: shows progress in bytes.
+        name: of the file, as the user knows it; empty for the path's own.
 
     Raises:
         InputError: it can't be read.
@@ -62,7 +71,7 @@ def digests_of(path: Path, track: Track) -> Digests:
     done = 0
     try:
         total = path.stat().st_size
-        with path.open("rb") as file:
+        with path.open("rb") as file, show(f"checking {name or path.name}") as track:
             while chunk := file.read(CHUNK_NBYTES):
                 md5.update(chunk)
                 sha256.update(chunk)
@@ -76,7 +85,7 @@ def digests_of(path: Path, track: Track) -> Digests:
 def download(
     wanted: Wanted,
     web: Web,
-    track: Track,
+    show: Show,
     *,
     patience: Patience,
     sleep: Callable[[float], None] = time.sleep,
@@ -92,7 +101,7 @@ def download(
     Args:
         wanted: what and where to; an existing file of that name is replaced.
         web: the client.
-        track: called with the bytes that are there, and with the total where that is known.
+        show: shows progress in bytes.
         patience: how often to try again.
         sleep: waits, seconds.
 
@@ -104,8 +113,9 @@ def download(
     """
     with Partial(wanted.path) as partial:
         while True:
-            _complete(partial, wanted, web, track, (patience, sleep))
-            digests = digests_of(partial.path, track)
+            with show(f"fetching {wanted.path.name}") as track:
+                _complete(partial, wanted, web, track, (patience, sleep))
+            digests = digests_of(partial.path, show, wanted.path.name)
             if wanted.md5 is None or digests.md5 == wanted.md5:
                 partial.finish()
                 return digests
@@ -245,4 +255,7 @@ def _what_now(partial: Partial, wanted: Wanted) -> str:
         kept = f"  {partial.nbytes:,} bytes are kept in {partial.path}: give the same command again"
     else:
         kept = "  give the same command again when the server can be reached"
-    return f"{kept}, or put a copy from elsewhere at {wanted.path} and have it verified"
+    return (
+        f"{kept}\n  or put a copy from elsewhere at {wanted.path}, and check it with "
+        f"'onlineflows data verify {wanted.path}'"
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from replay.public.catalogue import ZENODO, PublicFile
-from replay.public.download import Digests, Track, Wanted, digests_of, download
+from replay.public.download import Digests, Show, Wanted, digests_of, download
 from replay.public.web import Patience, Web
 from replay.public.zenodo import ask_zenodo
 from streams.errors import DownloadError, InputError
@@ -72,7 +72,7 @@ def fetch(
     public: PublicFile,
     folder: Path,
     web: Web,
-    track: Track,
+    show: Show,
     *,
     server: str = ZENODO,
     overwrite: bool = False,
@@ -85,7 +85,7 @@ def fetch(
         public: which one.
         folder: where to put it, under the name that it was published under.
         web: the client.
-        track: shows progress in bytes.
+        show: shows progress in bytes.
         server: Zenodo, or a mirror with Zenodo's paths.
         overwrite: replace a file of that name that isn't the published one.
         patience: how often to try again.
@@ -103,7 +103,7 @@ def fetch(
     path = folder / public.file
     checksum = published_checksum(public, web, server)
     if path.exists():
-        digests = digests_of(path, track)
+        digests = digests_of(path, show)
         if checksum.md5 in (None, digests.md5):
             return Fetched(public, path, checksum, digests, was_there=True)
         if not overwrite:
@@ -112,5 +112,5 @@ def fetch(
                 f"{digests.md5}; at {path}; move it away, or replace it with --overwrite"
             )
     wanted = Wanted(public.url(server), path, checksum.md5, checksum.nbytes)
-    digests = download(wanted, web, track, patience=patience, sleep=sleep)
+    digests = download(wanted, web, show, patience=patience, sleep=sleep)
     return Fetched(public, path, checksum, digests, was_there=False)

@@ -35,6 +35,7 @@ VERBS = {
     "doctor": ([], {"--json", "--help"}),
     "health": (["directory"], LOUD | {"--max-age"}),
     "keys": ([], {"--help"}),
+    "data": ([], {"--help"}),
 }
 
 

@@ -4,13 +4,14 @@ import errno
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from replay.public.download import Digests, Wanted, download
+from replay.public.download import Digests, Track, Wanted, download
 from replay.public.partial import Partial
 from replay.public.web import InterruptedDownloadError, Patience, Web
 from streams.errors import DownloadError, InputError
@@ -41,6 +42,10 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "events.h5"
 
 
+def silent(name: str) -> AbstractContextManager[Track]:
+    return nullcontext(lambda *_: None)
+
+
 @pytest.fixture(scope="module")
 def patient_web() -> Iterator[Web]:
     """A client for all tests: each new one reads the certificates, which takes a while."""
@@ -59,7 +64,7 @@ def get(file_server, path: Path, naps: Naps, patient_web: Web) -> Callable[..., 
         web: Web = patient_web,
     ) -> Digests:
         wanted = Wanted(f"{file_server.url}/file", path, md5, nbytes)
-        return download(wanted, web, lambda *_: None, patience=patience, sleep=naps)
+        return download(wanted, web, silent, patience=patience, sleep=naps)
 
     return get
 
@@ -260,7 +265,7 @@ def test_a_server_that_falls_silent_is_asked_again(file_server, get, path) -> No
 def test_nobody_at_the_address_is_a_clear_message(patient_web, path, naps) -> None:
     wanted = Wanted("http://127.0.0.1:1/file", path, MD5)
     with pytest.raises(InterruptedDownloadError, match="is this machine connected") as caught:
-        download(wanted, patient_web, lambda *_: None, patience=PATIENCE, sleep=naps)
+        download(wanted, patient_web, silent, patience=PATIENCE, sleep=naps)
     assert "when the server can be reached" in caught.value.__notes__[0]
     assert naps.slept_s == [1.0, 2.0]
     assert names(path) == []
@@ -360,4 +365,4 @@ def test_two_at_once_do_not_write_the_same_file(file_server, get, path) -> None:
 def test_an_absent_folder_is_told(patient_web, tmp_path, naps) -> None:
     wanted = Wanted("http://127.0.0.1:1/file", tmp_path / "absent" / "file")
     with pytest.raises(InputError, match="folder that can be written"):
-        download(wanted, patient_web, lambda *_: None, patience=PATIENCE, sleep=naps)
+        download(wanted, patient_web, silent, patience=PATIENCE, sleep=naps)

@@ -3,12 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from replay.public.catalogue import PublicFile, find_public
+from replay.public.download import Track
 from replay.public.fetching import Fetched, fetch, published_checksum
 from replay.public.web import Patience, Web
 from replay.public.zenodo import Published, ask_zenodo
@@ -21,6 +23,10 @@ WITH = replace(WITHOUT, md5=MD5)
 RECORD = f"/api/records/{WITHOUT.record.number}"
 FILE = WITHOUT.url("")
 PATIENCE = Patience(tries=2, silence_s=5.0)
+
+
+def silent(name: str) -> AbstractContextManager[Track]:
+    return nullcontext(lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +49,7 @@ def get(file_server, tmp_path: Path, web: Web) -> Callable[..., Fetched]:
             public,
             tmp_path,
             web,
-            lambda *_: None,
+            silent,
             server=file_server.url,
             overwrite=overwrite,
             patience=PATIENCE,
@@ -145,4 +151,4 @@ def test_another_file_of_the_name_is_left_alone_or_replaced(file_server, get, tm
 
 def test_an_absent_folder_is_told(web, tmp_path) -> None:
     with pytest.raises(InputError, match="expected an existing folder"):
-        fetch(WITH, tmp_path / "absent", web, lambda *_: None, patience=PATIENCE)
+        fetch(WITH, tmp_path / "absent", web, silent, patience=PATIENCE)
