@@ -54,7 +54,8 @@ class ClusteredRows:
             is_known = self._note.exists() and self._note.read_bytes() == note
             self.n_rows = self._n_whole() if is_known else 0
             self._file.truncate(self.n_rows * ROW.itemsize)
-            self._note.write_bytes(note)
+            if not is_known:
+                self._note.write_bytes(note)
 
     def _n_whole(self) -> int:
         """Returns how many rows were written without a gap: power cuts leave zeros."""
@@ -138,6 +139,8 @@ class ClusteredRows:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        if self.n_rows == 0:
+            self.discard()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

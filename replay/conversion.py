@@ -75,7 +75,8 @@ def convert(config: LhcoParticlesConfig, features: Path, *, jobs: int, track: Tr
 
     Raises:
         InputError: the particle file isn't one, is damaged, or was changed meanwhile; fastjet isn't
-            installed; the disk is full; or a process was killed. What was done is kept.
+            installed; the disk is full; or a process was killed. What was done is kept, unless the
+            particle file was changed.
     """
     particles = Path(_one_path(config))
     if features.suffix not in (".h5", ".hdf5"):

@@ -64,6 +64,7 @@ def fetch_files(
     names: Sequence[str], output: Output, *, folder: Path, server: str, overwrite: bool
 ) -> int:
     """Fetches public files one after the other and prints what came; returns the exit code."""
+    _require_address(server)
     wanted = [find_public(name) for name in names]
     patience = Patience()
     show = partial(progress, quiet=output.quiet, in_bytes=True)
@@ -87,6 +88,7 @@ def fetch_files(
 
 def verify_files(paths: Sequence[Path], output: Output, *, server: str, offline: bool) -> int:
     """Looks at files and prints what they are; returns 1 if one isn't what it should be."""
+    _require_address(server)
     show_bytes = partial(progress, quiet=output.quiet, in_bytes=True)
     show_events = partial(progress, quiet=output.quiet)
     with Web(Patience(connect_s=5.0, silence_s=10.0), AGENT) as web:
@@ -148,6 +150,11 @@ def _can_be_stopped() -> Iterator[None]:
     except KeyboardInterrupt:
         print("stopped: the same command goes on from here", file=sys.stderr)
         raise
+
+
+def _require_address(server: str) -> None:
+    if not server.startswith(("https://", "http://")):
+        raise ConfigError(f"--server: expected an address such as {ZENODO}; got {server!r}")
 
 
 def _entry(public: PublicFile) -> dict[str, Any]:

@@ -142,6 +142,11 @@ def test_a_stopped_conversion_goes_on_where_it_was(particles, folder) -> None:
     assert (folder / "features.h5").read_bytes() == (folder / "whole.h5").read_bytes()
 
 
+def test_a_conversion_that_stops_before_the_first_event_leaves_nothing(particles, folder) -> None:
+    interrupted(particles, folder / "features.h5", 0)
+    assert [p.name for p in folder.iterdir()] == ["particles.h5"]
+
+
 def test_progress_is_of_all_rows(particles, folder) -> None:
     seen: list[tuple[int, int | None]] = []
     config = LhcoParticlesConfig("lhco_particles", str(particles))

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 from onlineflows.cli import data as program
+from onlineflows.cli import main
 from replay.public.catalogue import catalogue, find_public
 from replay.public.web import Patience
 from replay.sources.hdf5 import JET_COLUMNS
@@ -49,6 +51,23 @@ def record_of(content: bytes) -> bytes:
 def serve(file_server, content: bytes, **how: object) -> None:
     file_server.serve(f"/api/records/{PUBLIC.record.number}", record_of(content))
     file_server.serve(PUBLIC.url(""), content, **how)
+
+
+def test_the_verbs_their_arguments_and_options_are_these() -> None:
+    group = typer.main.get_command(main.data)
+    found = {
+        name: {p.opts[0] for p in command.params}
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
+    assert found == {
+        "list": {"--json"},
+        "fetch": {"names", "--folder", "--server", "--overwrite", "--json", "--quiet"},
+        "verify": {"paths", "--offline", "--server", "--json", "--quiet"},
+        "convert": {
+            *("particles", "features", "--jobs", "--key", "--jet-radius", "--min-leading-pt"),
+            *("--overwrite", "--json", "--quiet"),
+        },
+    }
 
 
 @pytest.mark.parametrize("verb", ["list", "fetch", "verify", "convert"])
@@ -131,6 +150,11 @@ def test_an_absent_folder_ends_with_2(refused, tmp_path) -> None:
     assert "create it" in refused(
         "data", "fetch", "lhco-features", "--folder", tmp_path / "absent", "--server", NO_SERVER
     )
+
+
+@pytest.mark.parametrize("words", [("fetch", "lhco-features"), ("verify", "file.h5")])
+def test_a_server_without_an_address_ends_with_2(refused, words: tuple[str, ...]) -> None:
+    assert "--server: expected an address" in refused("data", *words, "--server", "mirror")
 
 
 def test_verify_finds_a_sound_file_sound(command, particles) -> None:
