@@ -10,6 +10,7 @@
     │   └── RefusedError     the other side refused us, with its reason
     ├── TransportError       a socket could not be opened, or the peer is gone
     ├── SecurityError        keys are missing, malformed or open to others
+    ├── DownloadError        a server doesn't send a file, or sends another one
     └── LedgerError          the accounts of the two sides do not balance
 
 Every message says what was expected, what was found, where, and what to do.
@@ -57,6 +58,10 @@ class TransportError(StreamError):
 
 class SecurityError(StreamError):
     """Keys are missing, malformed or open to others; nothing was opened."""
+
+
+class DownloadError(StreamError):
+    """A server doesn't send a file, or sends another one than it should."""
 
 
 class LedgerError(StreamError):

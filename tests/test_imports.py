@@ -18,6 +18,7 @@ LIBRARIES = {
         "fastjet",
         "h5py",
         "hdf5plugin",
+        "httpx",
         "numpy",
         "pyarrow",
         "scipy",
@@ -64,6 +65,7 @@ ONLY_IN = {
         "streams/fault_proxy.py",
         "streams/console.py",
     },
+    "httpx": {"replay/public/web.py"},
     "cryptography": {"onlineflows/online/signature.py"},
     "msgspec": {
         "streams/codec.py",

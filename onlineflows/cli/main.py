@@ -509,6 +509,103 @@ def keys_allow(
     raise typer.Exit(body(path, key, name, output))
 
 
+data = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(
+    data,
+    name="data",
+    help="Public files of events: list, fetch and verify them; make features of particles.",
+    epilog="Example: onlineflows data fetch lhco-features",
+)
+Server = Annotated[
+    str, typer.Option("--server", metavar="URL", help="A mirror with Zenodo's paths.")
+]
+
+
+@data.command(name="list", epilog="Example: onlineflows data list --json")
+def data_list(as_json: AsJson = False) -> None:
+    """Show the public files that are known by name."""
+    output = _speak(as_json, quiet=False)
+    from onlineflows.cli.data import show_catalogue as body
+
+    raise typer.Exit(body(output))
+
+
+@data.command(name="fetch", epilog="Example: onlineflows data fetch lhco-features --folder files")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="As in 'data list'.")],
+    folder: Annotated[
+        Path, typer.Option("--folder", metavar="FOLDER", help="Where to put the files.")
+    ] = Path(),
+    server: Server = "https://zenodo.org",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that isn't the published one.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fetch public files, going on where an earlier call stopped; compare their checksums."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.data import fetch_files as body
+
+    raise typer.Exit(body(names, output, folder=folder, server=server, overwrite=overwrite))
+
+
+@data.command(name="verify", epilog="Example: onlineflows data verify files/*.h5")
+def data_verify(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files of events.")],
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Don't ask Zenodo for checksums that aren't known.")
+    ] = False,
+    server: Server = "https://zenodo.org",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Say what files are: checksum, layout, events. Exit code 1 if one isn't what it should be."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.data import verify_files as body
+
+    raise typer.Exit(body(paths, output, server=server, offline=offline))
+
+
+@data.command(
+    name="convert", epilog="Example: onlineflows data convert particles.h5 features.h5 --jobs 4"
+)
+def data_convert(
+    particles: Annotated[
+        Path, typer.Argument(metavar="PARTICLES", help="A file of 700 x (pT, eta, phi) per event.")
+    ],
+    features: Annotated[
+        Path, typer.Argument(metavar="FEATURES", help="The feature file to write (.h5).")
+    ],
+    jobs: Annotated[
+        int | None,
+        typer.Option("--jobs", min=1, help="Processes; as many as there are CPUs if not given."),
+    ] = None,
+    key: Annotated[
+        str, typer.Option("--key", help="The frame's name in the particle file.")
+    ] = "df",
+    jet_radius: Annotated[
+        float, typer.Option("--jet-radius", min=0.01, help="Radius of the anti-kT jets.")
+    ] = 1.0,
+    min_pt: Annotated[
+        float,
+        typer.Option("--min-leading-pt", min=0.0, help="GeV: softer events are left out."),
+    ] = 1200.0,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an existing feature file.")
+    ] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cluster the jets of a particle file once, into a feature file. Goes on if stopped."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.data import convert_particles as body
+    from replay.settings import LhcoParticlesConfig
+
+    config = LhcoParticlesConfig("lhco_particles", str(particles), key, jet_radius, min_pt)
+    raise typer.Exit(body(config, features, output, jobs=jobs, overwrite=overwrite))
+
+
 @app.command(epilog="Example: onlineflows doctor")
 def doctor(as_json: AsJson = False) -> None:
     """Print what this installation would use: versions, processor, engine."""

@@ -9,11 +9,13 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import (
     BarColumn,
+    DownloadColumn,
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
     TextColumn,
     TimeRemainingColumn,
+    TransferSpeedColumn,
 )
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,7 @@ def progress(
     total: int | None = None,
     *,
     quiet: bool = False,
+    in_bytes: bool = False,
     console: Console | None = None,
     clock: Clock = time.monotonic,
 ) -> Iterator[Track]:
@@ -43,6 +46,7 @@ def progress(
         label: what is being done.
         total: how many things there are to do; None when that isn't known.
         quiet: show nothing.
+        in_bytes: the things are bytes: say how many, with a prefix, and how fast.
         console: where to; None for standard error. Lines instead of a bar where that is no
             terminal: one after two seconds, then after twice the time of the last.
         clock: seconds; for tests.
@@ -51,7 +55,8 @@ def progress(
     if quiet:
         yield _ignore
     elif console.is_terminal:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        counts = (DownloadColumn(), TransferSpeedColumn()) if in_bytes else (MofNCompleteColumn(),)
+        columns = (TextColumn("{task.description}"), BarColumn(), *counts)
         with Progress(
             SpinnerColumn(), *columns, TimeRemainingColumn(), console=console, transient=True
         ) as bar:

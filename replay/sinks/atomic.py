@@ -1,11 +1,12 @@
 """What all sinks share: a temporary name, renamed when the file is complete."""
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,9 +98,7 @@ class AtomicSink:
             return
         with self._translated():
             self._open(has_label=False).finish()
-            with self._temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-            self._temporary.replace(self._path)
+            complete(self._temporary, self._path)
         self._is_closed = True
 
     def discard(self) -> None:
@@ -143,3 +142,30 @@ class AtomicSink:
                 f"expected to write {self._path}; got {error}; is the folder writable and the "
                 f"disk not full?"
             ) from error
+
+
+def complete(temporary: Path, path: Path) -> None:
+    """Gives a complete file its final name, once its bytes are on the disk.
+
+    Raises:
+        OSError: the disk is full or not writable.
+    """
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def hold(file: IO[bytes], path: Path) -> None:
+    """Keeps other processes from an unfinished file for as long as it is open here.
+
+    Raises:
+        InputError: another one holds it; the file is closed.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise InputError(
+            f"expected to be alone with a file; got another process that writes it; at {path}; "
+            f"wait for that"
+        ) from error

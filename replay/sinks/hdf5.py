@@ -1,6 +1,7 @@
 """Events in pandas' fixed HDF5 layout, key ``df``: `pandas.read_hdf` reads it as a frame."""
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ NO_NAME = np.bytes_(b"N.")
 
 
 class PandasFixedWriter:
-    """Writes a frame block by block: the features in float32, the label in int64.
+    """Writes a frame block by block: the features in one type, the label in int64.
 
     The attributes are those that pandas and PyTables look for; no index is sorted and nothing is
     compressed, so that any HDF5 reader can use the file.
@@ -24,13 +25,16 @@ class PandasFixedWriter:
         path: the file.
         names: the columns' names.
         has_label: whether a column ``label`` follows.
+        dtype: of the features.
     """
 
-    def __init__(self, path: Path, names: tuple[str, ...], *, has_label: bool) -> None:
+    def __init__(
+        self, path: Path, names: tuple[str, ...], *, has_label: bool, dtype: str = "<f4"
+    ) -> None:
         self._file = h5py.File(path, "w")
         self._file.attrs.update(_node("GROUP", "1.0") | {"PYTABLES_FORMAT_VERSION": _text("2.1")})
         frame = self._file.create_group(KEY)
-        blocks: list[tuple[tuple[str, ...], str]] = [(names, "<f4")]
+        blocks: list[tuple[tuple[str, ...], str]] = [(names, dtype)]
         if has_label:
             blocks.append(((LABEL,), "<i8"))
         frame.attrs.update(
@@ -55,8 +59,19 @@ class PandasFixedWriter:
             _write_names(frame, f"block{number}_items", columns)
             self._values.append(_create(frame, f"block{number}_values", (len(columns),), dtype))
 
-    def append(self, x: NDArray[np.float32], label: NDArray[np.uint8] | None) -> None:
-        """Appends events and their labels."""
+    def append(
+        self,
+        x: NDArray[np.floating[Any]],
+        label: NDArray[np.uint8] | None,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Appends events and their labels.
+
+        Args:
+            x: features, shape (n, d).
+            label: truth, shape (n,).
+            rows: the frame's index, shape (n,); None for counting on from 0.
+        """
         start = len(self._rows)
         stop = start + len(x)
         blocks = [x] if label is None else [x, label.astype(np.int64)[:, None]]
@@ -64,7 +79,11 @@ class PandasFixedWriter:
             values.resize(stop, axis=0)
             values[start:stop] = block
         self._rows.resize(stop, axis=0)
-        self._rows[start:stop] = np.arange(start, stop)
+        self._rows[start:stop] = np.arange(start, stop) if rows is None else rows
+
+    def describe(self, name: str, text: str) -> None:
+        """Writes a text into the file's own attributes, for whoever looks."""
+        self._file.attrs[name] = text
 
     def finish(self) -> None:
         """Closes the file."""

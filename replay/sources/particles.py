@@ -1,9 +1,10 @@
 """LHC Olympics particle files: 700 x (pT, eta, phi) per event, clustered while they are read.
 
 Clustering costs about half a millisecond per event and core: for rates of a trigger, reconstruct
-once and replay the feature file.
+once (`replay.conversion`) and replay the feature file.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,23 @@ from streams import LHCO, EventSchema, InputError, Status
 
 MAX_PARTICLES = 700
 N_VALUES = 3 * MAX_PARTICLES
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JetRows:
+    """Some rows of a particle file after clustering.
+
+    Args:
+        table: the 14 columns of a feature file, shape (n, 14), GeV; NaN where there is no jet.
+        x: features, shape (n, d), in the schema's units.
+        status: one `streams.Status` per row, shape (n,), uint8.
+        label: truth, shape (n,), uint8; None where the file has none.
+    """
+
+    table: NDArray[np.float64]
+    x: NDArray[np.float32]
+    status: NDArray[np.uint8]
+    label: NDArray[np.uint8] | None
 
 
 class ParticleReader:
@@ -74,13 +92,17 @@ class ParticleReader:
 
     def read_rows(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> Rows:
         """Returns rows start to stop, or those that a mask keeps; only these are clustered."""
+        rows = self.read_jets(start, stop, keep)
+        return Rows(rows.x, rows.status, rows.label)
+
+    def read_jets(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> JetRows:
+        """Returns the jets of rows start to stop, or of those that a mask keeps."""
         names = self._particles if self._label is None else [*self._particles, self._label]
         table = self._frame.read(names, start, stop)
         if keep is not None:
             table = table[keep]
         label = None if self._label is None else self._labels(table[:, N_VALUES])
-        x, status = self._reconstruct(table[:, :N_VALUES].reshape(-1, MAX_PARTICLES, 3))
-        return Rows(x, status, label)
+        return self._reconstruct(table[:, :N_VALUES].reshape(-1, MAX_PARTICLES, 3), label)
 
     def read_labels(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Returns the truth labels alone, shape (stop - start,)."""
@@ -92,10 +114,8 @@ class ParticleReader:
         """Closes the file; safe to call twice."""
         self._frame.close()
 
-    def _reconstruct(
-        self, events: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """Returns features and statuses of zero-padded events, shape (n, 700, 3)."""
+    def _reconstruct(self, events: NDArray[np.float64], label: NDArray[np.uint8] | None) -> JetRows:
+        """Returns the jets of zero-padded events, shape (n, 700, 3)."""
         particles, reasons = unpad(events)
         table = dijet_features(particles, jet_radius=self._jet_radius)
         dijets = dijet_observables(
@@ -106,7 +126,7 @@ class ParticleReader:
         selected = has_two & (np.hypot(table[:, 0], table[:, 1]) > self._min_pt_gev)
         status = np.where(selected, dijets.status, np.uint8(Status.NOT_SELECTED))
         status = np.where(reasons == Status.GOOD, status, reasons)
-        return dijets.x, status.astype(np.uint8)
+        return JetRows(table, dijets.x, status.astype(np.uint8), label)
 
     def _labels(self, values: NDArray[np.float64]) -> NDArray[np.uint8]:
         return labels_from(values, f"column {self._label!r} of {self.path}")

@@ -36,6 +36,7 @@ VERBS = {
     "health": (["directory"], LOUD | {"--max-age"}),
     "ctl": (["directory", "verb", "amount"], {"--json", "--help"}),
     "keys": ([], {"--help"}),
+    "data": ([], {"--help"}),
 }
 
 
