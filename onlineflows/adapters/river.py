@@ -16,7 +16,7 @@ from onlineflows.errors import DataError
 from onlineflows.online.snapshot import read_snapshot
 from streams import EventSchema, Feature
 
-Event = Mapping[Hashable, Any]
+Event = Mapping[Any, Any]
 Array = NDArray[np.float64]
 
 REFERENCE_EVENTS = 1024
@@ -121,9 +121,7 @@ class DensityDetector(base.AnomalyDetector):
         return cls(density=density, seed=seed)
 
     @classmethod
-    def from_snapshot(
-        cls, path: str | Path, *, model: str | None = None, replica: int = 0
-    ) -> Self:
+    def from_snapshot(cls, path: str | Path, *, model: str | None = None, replica: int = 0) -> Self:
         """Returns a detector that scores by what a snapshot has learned.
 
         A snapshot holds neither events nor an optimiser: it is not trained on.

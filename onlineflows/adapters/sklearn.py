@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.random import RandomState
@@ -59,6 +59,9 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         (5, 2)
     """
 
+    _density: AnyDensity | None
+    """None while what is owed to the newest samples is yet to be trained on."""
+
     def __init__(
         self,
         *,
@@ -92,9 +95,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         return estimator
 
     @classmethod
-    def from_snapshot(
-        cls, path: str | Path, *, model: str | None = None, replica: int = 0
-    ) -> Self:
+    def from_snapshot(cls, path: str | Path, *, model: str | None = None, replica: int = 0) -> Self:
         """Returns a fitted estimator of what a snapshot has learned.
 
         X then has the columns of the snapshot's schema, in its order and units.
@@ -110,7 +111,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         """
         return cls.from_density(read_snapshot(Path(path)).density(model, replica))
 
-    def fit(self, X: ArrayLike, y: None = None) -> Self:
+    def fit(self, X: ArrayLike, y: None = None) -> Self:  # noqa: ARG002 - as pipelines call it
         """Learns the density of samples, shape (n, d), and forgets what came before.
 
         Raises:
@@ -118,10 +119,10 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             DivergedError: the loss or its gradient isn't finite.
         """
         self._learn(X, reset=True)
-        self._density = self._finished()
+        self._density = self._finished()  # now, as long as one waits for a fit anyway
         return self
 
-    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:
+    def partial_fit(self, X: ArrayLike, y: None = None) -> Self:  # noqa: ARG002
         """Learns the density of further samples, shape (n, d), in the order given.
 
         What these and earlier ones are still due is trained on when the density is asked for, on
@@ -132,7 +133,6 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
             DivergedError: the loss or its gradient isn't finite.
         """
         self._learn(X, reset=not hasattr(self, "n_features_in_"))
-        self._density = None
         return self
 
     def score_samples(self, X: ArrayLike) -> Array:
@@ -140,7 +140,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
         density = self._ready()
         return density.log_prob(validate_data(self, X, reset=False, dtype=np.float64))
 
-    def score(self, X: ArrayLike, y: None = None) -> float:
+    def score(self, X: ArrayLike, y: None = None) -> float:  # noqa: ARG002
         """Returns the mean log p(x) of samples, in nats."""
         return float(self.score_samples(X).mean())
 
@@ -159,9 +159,9 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def density_(self) -> AnyDensity:
         """What was learned so far."""
-        if getattr(self, "_density", None) is None:
-            if not hasattr(self, "_online"):
-                raise NotFittedError("expected a fitted estimator; call fit or partial_fit first")
+        if not hasattr(self, "_density"):
+            raise NotFittedError("expected a fitted estimator; call fit or partial_fit first")
+        if self._density is None:
             self._density = self._finished()
         return self._density
 
@@ -179,6 +179,7 @@ class DensityEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]
                 "expected an estimator that learned its density itself, to go on learning; got one "
                 "of a density that is complete: call fit, which begins anew"
             )
+        self._density = None
         self._online.learn(to_float32(rows))
         self.skipped_ = dict(self._online.skipped)
 
