@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 from river.utils import dataframe
+from scipy import special
 
 from onlineflows.adapters.online_density import OnlineDensity, learner_config, to_float32
 from onlineflows.density import AnyDensity
@@ -22,24 +23,21 @@ Array = NDArray[np.float64]
 REFERENCE_EVENTS = 1024
 """Events that the mean score is taken over."""
 
-IMPOSSIBLE_NATS = 1e6
-"""Score of an event outside the support, and the largest of all: infinities would disable river's
-estimators of quantiles."""
-
 
 class DensityDetector(base.AnomalyDetector):
     """Learns the density of a stream of events and scores each by how rare it is.
 
-    The score is -log p(x) less its mean over the newest events, in nats: 0 is as rare as an
-    average event, whatever the units. Until there is a density, every score is 0.
+    The score is q / (q + p(x)) with log q the mean of log p over the newest events: between 0 and
+    1, whatever the units, and 1/2 for an event as rare as an average one. Its logit is -log p(x)
+    less the mean, in nats. Until there is a density, every score is 0.
 
     **Features.** Without a schema they are the numeric values of the first event, sorted by name,
     on unbounded supports; whatever else appears later is ignored. A schema says which they are and
     where they can be: half-open supports of masses, say, or exact zeros on an edge.
     An event that lacks one (no such key, None or NaN) isn't learned from, since it has no density:
     put an imputer of river's in front where such events should count. To be scored, what it lacks
-    is replaced by the median of the newest events. An event outside the support, or infinite, gets
-    the largest score, `IMPOSSIBLE_NATS`, and isn't learned from. `skipped` counts both.
+    is replaced by the median of the newest events. An event outside the support, or infinite, has
+    the score 1 and isn't learned from. `skipped` counts both.
 
     **Time.** `learn_one` only notes the event; every batch_size // uses events there is a gradient
     step, on them and on some that came before, and a new density to score with. So `learn_many`
@@ -71,7 +69,7 @@ class DensityDetector(base.AnomalyDetector):
         ...     m = rng.gauss(100, 10)
         ...     detector.learn_one({"m": m, "pt": 0.5 * m + rng.gauss(0, 1)})
         >>> usual, rare = {"m": 100.0, "pt": 50.0}, {"m": 100.0, "pt": 70.0}
-        >>> detector.score_one(usual) < 1 < detector.score_one(rare)
+        >>> detector.score_one(usual) < 0.5 < 0.9 < detector.score_one(rare)
         True
     """
 
@@ -112,7 +110,7 @@ class DensityDetector(base.AnomalyDetector):
     def from_density(cls, density: AnyDensity, *, seed: int = 1) -> Self:
         """Returns a detector that scores by a density which is complete, and learns nothing.
 
-        Scores are measured from the mean of events drawn from the density itself.
+        The mean of log p is that of events drawn from the density itself.
 
         Args:
             density: of a snapshot, say, or a mixture.
@@ -177,16 +175,20 @@ class DensityDetector(base.AnomalyDetector):
 
         Args:
             X: a dataframe that narwhals knows: of pandas, polars, pyarrow and others.
+
+        Raises:
+            DataError: a feature isn't a number.
+            DivergedError: the loss or its gradient isn't finite.
         """
         frame = dataframe.into_frame(X)
-        if not len(frame):
-            return
         if self.density is not None:
             self._n += len(frame)
             return
-        if self._online is None and not self._begin(next(frame.iter_rows(named=True))):
-            return
-        rows = self._rows(frame)
+        n_before = 0
+        if self._online is None:  # some rows may come before the first event with a number
+            events = frame.iter_rows(named=True)
+            n_before = next((n for n, x in enumerate(events) if self._begin(x)), len(frame))
+        rows = self._rows(frame)[n_before:]
         while len(rows):
             at = self._n % len(self._waiting)
             part = rows[: len(self._waiting) - at]
@@ -195,7 +197,7 @@ class DensityDetector(base.AnomalyDetector):
             rows = rows[len(part) :]
 
     def score_one(self, x: Event) -> float:
-        """Returns how rare an event is, in nats; 0 for an average one, or while nothing is known.
+        """Returns how rare an event is, between 0 and 1; 0 while nothing is known.
 
         Raises:
             DataError: a feature isn't a number.
@@ -206,9 +208,10 @@ class DensityDetector(base.AnomalyDetector):
         return float(scale.scores(self._values(x)[None])[0])
 
     def score_many(self, X: Any) -> Array:
-        """Returns what `score_one` does for each row of a dataframe, shape (n,).
+        """Returns what `score_one` does for each row of a dataframe, shape (n,), much faster.
 
-        A few hundred times faster than one by one.
+        Raises:
+            DataError: a feature isn't a number.
         """
         frame = dataframe.into_frame(X)
         scale = self._current()
@@ -242,10 +245,13 @@ class DensityDetector(base.AnomalyDetector):
     def _rows(self, frame: Any) -> Array:
         """The features' columns of a dataframe, shape (n, d); NaN for what is missing."""
         rows = np.full((len(frame), len(self._names)), np.nan)
-        columns = set(frame.columns)
+        columns = {name: number for number, name in enumerate(frame.columns)}
         for place, name in enumerate(self._names):
             if name in columns:
-                rows[:, place] = dataframe.to_numpy(frame.select(name))[:, 0]
+                try:
+                    rows[:, place] = dataframe.to_numpy(frame[:, [columns[name]]])[:, 0]
+                except (TypeError, ValueError) as error:
+                    raise DataError(f"column {name!r}: expected numbers; got {error}") from error
         return rows
 
     def _noted(self, n: int) -> None:
@@ -280,11 +286,10 @@ class _Scale:
 
     def __init__(self, density: AnyDensity, reference: NDArray[np.float32]) -> None:
         self._density = density
-        self._mean = -float(density.log_prob(reference).mean())
+        self._mean = float(density.log_prob(reference).mean())
         self._typical = np.median(reference, axis=0)
 
     def scores(self, rows: Array) -> Array:
         """Returns the scores of events, shape (n, d), NaN where something is missing."""
         rows = np.where(np.isnan(rows), self._typical, rows)
-        scores = -self._density.log_prob(rows) - self._mean
-        return np.minimum(scores, IMPOSSIBLE_NATS)
+        return special.expit(self._mean - self._density.log_prob(rows))

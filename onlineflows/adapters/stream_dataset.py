@@ -1,6 +1,5 @@
 """A producer's stream as a torch dataset."""
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -43,11 +42,12 @@ class StreamDataset(IterableDataset[Tensor]):
 
     At the end of the run the accounts of both sides are compared.
 
-    In a DataLoader (batch_size=None) it works without workers, or with as many as the wire has
-    lanes, one for each lane. The attributes are then those of the workers, out of reach.
+    In a DataLoader (batch_size=None) it works without workers, or with one, whose attributes are
+    out of reach and whose batches count as yielded once it has fetched them. Several are refused, since a DataLoader waits for its workers in turn: to share a
+    stream, iterate over each of its lanes in a process of its own.
 
     Args:
-        wire: where the producer is, and the keys.
+        wire: where the producer is, the keys, and which lane this is.
         name: this consumer's name.
         expect: the schema that the events must have; None for any.
         clock: seconds, never going back.
@@ -58,7 +58,7 @@ class StreamDataset(IterableDataset[Tensor]):
         ledger: what was received of the newest run.
 
     Raises:
-        ConfigError: while iterating, there are more or fewer workers than lanes.
+        ConfigError: while iterating, there are several workers.
         LedgerError: the accounts don't balance.
         RefusedError, SchemaError, SecurityError, TransportError, ProtocolError: while iterating;
             see `streams.transport.Receiver`.
@@ -108,11 +108,15 @@ class StreamDataset(IterableDataset[Tensor]):
         self._position: Position | None = None
 
     def __iter__(self) -> Iterator[Tensor]:
-        wire = self._wire_of_worker()
+        _require_at_most_one_worker()
         if self.has_ended:  # another run is another stream
             self.ended, self.ledger, self._position = None, ConsumerLedger(), None
         with Receiver(
-            wire, name=self._name, resume=self._position, expect=self.schema, clock=self._clock
+            self._wire,
+            name=self._name,
+            resume=self._position,
+            expect=self.schema,
+            clock=self._clock,
         ) as receiver:
             while not self.has_ended:
                 for incoming in receiver.poll(POLL_S):
@@ -179,14 +183,11 @@ class StreamDataset(IterableDataset[Tensor]):
                 f"{'; '.join(balance.problems)}"
             )
 
-    def _wire_of_worker(self) -> WireConfig:
-        worker, lanes = get_worker_info(), self._wire.lanes
-        if worker is None:
-            return self._wire
-        if worker.num_workers != lanes:
-            raise ConfigError(
-                f"expected as many workers as the wire has lanes, {lanes}, or num_workers=0; got "
-                f"{worker.num_workers}: set wire.lanes of the producer and here, each worker takes "
-                "one"
-            )
-        return dataclasses.replace(self._wire, lane=worker.id)
+
+def _require_at_most_one_worker() -> None:
+    worker = get_worker_info()
+    if worker is not None and worker.num_workers > 1:
+        raise ConfigError(
+            f"expected num_workers=0 or 1 for a stream; got {worker.num_workers}: to share it, set "
+            "wire.lanes and iterate over each lane in a process of its own"
+        )
