@@ -43,8 +43,9 @@ class StreamDataset(IterableDataset[Tensor]):
     At the end of the run the accounts of both sides are compared.
 
     In a DataLoader (batch_size=None) it works without workers, or with one, whose attributes are
-    out of reach and whose batches count as yielded once it has fetched them. Several are refused, since a DataLoader waits for its workers in turn: to share a
-    stream, iterate over each of its lanes in a process of its own.
+    out of reach and whose batches count as yielded once it has fetched them. Several are refused,
+    since a DataLoader waits for its workers in turn: to share a stream, iterate over each of its
+    lanes in a process of its own.
 
     Args:
         wire: where the producer is, the keys, and which lane this is.
