@@ -96,6 +96,10 @@ class Density:
         self.preprocessing = preprocessing
         self.flow = flow
 
+    def __repr__(self) -> str:
+        labels = ", ".join(feature.label for feature in self.schema.features)
+        return f"<density of {labels}; {len(self.flow.theta)} parameters>"
+
     def log_prob(self, x: Events) -> Array:
         """Returns log p(x) in nats, every Jacobian included; -inf outside the support.
 

@@ -30,6 +30,9 @@ class Mixture:
         for density in densities[1:]:
             self.schema.require_equal(density.schema, where="densities of one mixture")
 
+    def __repr__(self) -> str:
+        return f"<mixture of {len(self.densities)}: {self.densities[0]!r}>"
+
     def log_prob(self, x: Events) -> Array:
         """Returns log p(x) in nats, shape (n,), float64; -inf outside the support."""
         return self._mean(lambda density: density.log_prob(x))

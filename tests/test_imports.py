@@ -75,7 +75,12 @@ ONLY_IN = {
         "streams/telemetry.py",
     },
     "msgpack": {"streams/codec.py"},
-    "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
+    "river": {"onlineflows/adapters/river.py", "onlineflows/online/drift.py"},
+    "sklearn": {
+        "onlineflows/adapters/sklearn.py",
+        "onlineflows/offline/classifier.py",
+        "replay/sources/standin_fit.py",
+    },
     "triton": {"onlineflows/flows/gpu/kernels.py"},
     "typer": {"onlineflows/cli/main.py"},
     "zuko": {"onlineflows/bench/zuko_peer.py"},
@@ -157,6 +162,32 @@ def test_everything_that_a_producer_process_loads_is_free_of_torch() -> None:
         check=True,
     )
     assert done.stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("adapters", "own"),
+    [
+        (("river",), ["river"]),
+        (("sklearn",), ["sklearn"]),
+        (("source_dataset", "stream_dataset", "distribution"), []),
+    ],
+)
+def test_an_adapter_loads_no_other_projects_library(
+    adapters: tuple[str, ...], own: list[str]
+) -> None:
+    modules = ", ".join(f"onlineflows.adapters.{name}" for name in adapters)
+    program = (
+        f"import sys, {modules}; print(sorted({{'river', 'sklearn', 'replay'}} & {{*sys.modules}}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == f"{own}\n"
 
 
 @pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/offline/")])

@@ -3,15 +3,17 @@
 import ctypes
 import weakref
 from itertools import chain
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from onlineflows.engine.library import EngineOptions, load
 from onlineflows.errors import ConfigError, OnlineFlowsError
+from onlineflows.flows import flow_over
 from onlineflows.flows.base import Flow, Gradient
 from onlineflows.flows.spec import FlowSpec
+from onlineflows.settings import TrainerConfig
 
 LOG_TWO_PI = 1.8378770664093453
 
@@ -65,6 +67,11 @@ class EngineFlow(Flow):
         self._gradient = getattr(library, f"engine_gradient_{suffix}")
         self._forward = getattr(library, f"engine_forward_{suffix}")
         self._inverse = getattr(library, f"engine_inverse_{suffix}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied as what it computes: whoever has no engine takes it up with torch."""
+        deterministic = bool(self._options.deterministic)
+        return _restored, (self.spec, self.theta, self.threads, self.precision, deterministic)
 
     @property
     def threads(self) -> int:
@@ -171,6 +178,13 @@ class EngineFlow(Flow):
     def _check(self, status: int) -> None:
         if status != 0:
             raise OnlineFlowsError(f"the engine failed: {self._library.engine_error().decode()}")
+
+
+def _restored(
+    spec: FlowSpec, theta: Tensor, threads: int, precision: Precision, deterministic: bool
+) -> Flow:
+    trainer = TrainerConfig(threads=threads, precision=precision, deterministic=deterministic)
+    return flow_over(spec, theta, trainer=trainer)
 
 
 def _check_theta(spec: FlowSpec, theta: Tensor) -> None:

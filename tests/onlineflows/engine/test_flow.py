@@ -1,6 +1,8 @@
 """The engine's flow: equal to the torch reference, whatever the architecture and processor."""
 
+import copy
 import os
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -249,3 +251,26 @@ def test_info_names_the_instruction_set_that_was_asked_for(isa):
 def test_an_unknown_instruction_set_falls_back_to_the_best_and_says_so(monkeypatch):
     monkeypatch.setenv("ONLINEFLOWS_ISA", "z80")
     assert "z80 isn't one of" in info().reason
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda flow: pickle.loads(pickle.dumps(flow))]
+)
+def test_a_copy_is_the_same_flow_over_a_theta_of_its_own(duplicate):
+    flow = EngineFlow(DEFAULT, theta_of(DEFAULT), threads=2, deterministic=True)
+    twin = duplicate(flow)
+    x, context = events_of(DEFAULT, 20)
+    assert torch.equal(twin.log_prob(x, context), flow.log_prob(x, context))
+    assert (type(twin), twin.threads, twin.precision) == (EngineFlow, 2, "float32")
+    twin.theta.zero_()
+    assert not torch.equal(twin.log_prob(x, context), flow.log_prob(x, context))
+
+
+def test_a_flow_that_is_unpickled_where_no_engine_is_goes_on_with_torch(monkeypatch):
+    flow = EngineFlow(DEFAULT, theta_of(DEFAULT))
+    pickled = pickle.dumps(flow)
+    monkeypatch.setattr("onlineflows.engine.available", lambda: False)
+    twin = pickle.loads(pickled)
+    x, context = events_of(DEFAULT, 20)
+    assert type(twin) is TorchFlow
+    torch.testing.assert_close(twin.log_prob(x, context), flow.log_prob(x, context))
