@@ -5,7 +5,8 @@ One thread, one loop. Never imports torch.
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,8 +14,9 @@ from replay.bad_events import BadEvents, Located, Quarantine
 from replay.batching import Batcher, Piece
 from replay.epoch import epoch_of
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
+from replay.prescales import PrescaleCounts, Prescaler
 from replay.report import ProducerReport, Progress
-from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
+from replay.settings import PacingConfig, PrescaleConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from replay.stalls import StallWatch
 from streams.errors import InputError
@@ -62,6 +64,7 @@ def run_producer(
     wire: WireConfig,
     pacing: PacingConfig,
     replay: ReplayConfig,
+    prescales: Sequence[PrescaleConfig] = (),
     quarantine: QuarantineConfig | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
@@ -82,6 +85,7 @@ def run_producer(
         wire: address, mode, batches.
         pacing: when events are due.
         replay: run number and lumisections.
+        prescales: of which events only some are sent.
         quarantine: where bad events are kept; None for nowhere.
         seed: recorded in the begin of run.
         config: recorded in the begin of run and part of the epoch; plain JSON types.
@@ -92,7 +96,8 @@ def run_producer(
         on_progress: told about twice a second.
 
     Raises:
-        InputError: the source can't even be begun, or the pacing makes no sense.
+        InputError: the source can't even be begun, doesn't know the times that the pacing asks
+            for, or lacks features that a prescale asks for.
         TransportError: the address is taken, or no consumer comes or remains.
         RefusedError: the consumer refuses the run.
     """
@@ -103,9 +108,17 @@ def run_producer(
         batch_events=wire.batch_events,
         lumisection_events=replay.lumisection_events,
         block_events=block_events(wire.batch_events) if has_blocks else 0,
+        prescaler=Prescaler(prescales, source.schema, seed=seed) if prescales else None,
         clock=clock,
     )
+    if pacing.arrivals == "recorded" and not batcher.has_times:
+        raise InputError(
+            "pacing.arrivals: expected a source that knows when its events were recorded; got one "
+            'without times for "recorded"; say with source.time where they are, or choose another'
+        )
     document = dict(config or {})
+    if prescales:
+        document["prescales"] = [asdict(prescale) for prescale in prescales]
     if wire.lanes > 1:
         document["lanes"] = wire.lanes
     begin = RunBegan(
@@ -130,6 +143,7 @@ def run_producer(
             on_listening(sender.address)
         loop = _Loop(sender, batcher, begin, wire, pacing, clock, stop or NeverStop(), on_progress)
         loop.watch_for_stalls(stall_s)
+        loop.prescaled = PrescaleCounts(prescales)
         if replay.verify and isinstance(source, Verifiable):
             loop.verify = source.verify
         if kept is not None:
@@ -177,6 +191,8 @@ class _Loop:
         self._is_starved = False
         """Whether the last batch found no credit."""
         self._bad = BadEvents()
+        self.prescaled = PrescaleCounts(())
+        """What passed and what was kept of each prescaled selection."""
         self.save_bad: Callable[[], None] = lambda: None
         """Writes the bad events that were kept for inspection."""
         self.verify: Callable[[], Iterator[None]] = lambda: iter(())
@@ -192,7 +208,8 @@ class _Loop:
         return self._sender.ledger
 
     def _start_pacer(self) -> None:
-        self._pacer = make_pacer(self._pacing)
+        first = self._batcher.next_event
+        self._pacer = make_pacer(self._pacing, self._batcher, first_event=first)
         self._pacer_start_s = self._clock()
         self._pacer_first_event = self._batcher.next_event
         self._waiting_since_s: float | None = None
@@ -293,6 +310,8 @@ class _Loop:
         """Returns whether an event that is due has waited for the rest of its piece too long."""
         if limit <= self._batcher.next_event:
             self._waiting_since_s = None
+            if not self._is_starved:  # a quiet stretch isn't dead, whatever comes after it
+                self._live.advance(now, dead=False)
             return False
         if self._waiting_since_s is None:
             self._waiting_since_s = now
@@ -318,6 +337,7 @@ class _Loop:
             self._sender.poll(WAIT_S)
             return
         self._bad.record(piece.first_event, piece.reasons)
+        self.prescaled.record(piece.first_event, piece.lumisection, piece.selected)
         if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
             self._close_lumisection(piece.lumisection)
             self.save_bad()
@@ -382,6 +402,7 @@ class _Loop:
         self._error = self._verification = None
         self._held = self._busy = None
         self._bad.rewind(position.next_event)
+        self.prescaled.rewind(position.next_event)
         self._sender.rewound()
         try:
             self._batcher.seek(position.next_event, stops=self._sender.stops)
@@ -441,6 +462,7 @@ class _Loop:
             lanes=self._sender.ledgers,
             problems=self._sender.balance().problems,
             bad=self._bad.document(self._ledger.totals.bad),
+            prescales=self.prescaled.document(self._ledger.totals.prescaled),
             condition=condition,
             text=self._text,
             error=self._error,

@@ -1,7 +1,7 @@
 """What a producer says of itself: where it stands, and how its run went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streams.errors import InputError
@@ -53,6 +53,7 @@ class ProducerReport:
         live_s, dead_s: its parts; in lossless mode all of it is live.
         n_rewinds: how often a consumer asked the stream to go back.
         n_stalls, stalled_s: how often and how long the learner made no progress, though it could.
+        prescales: what passed and what was kept of each selection (`PrescaleCounts.document`).
     """
 
     ledger: ProducerLedger
@@ -70,6 +71,7 @@ class ProducerReport:
     n_rewinds: int
     n_stalls: int = 0
     stalled_s: float = 0.0
+    prescales: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Returns the report as plain JSON types."""
@@ -77,6 +79,7 @@ class ProducerReport:
             "epoch": self.epoch,
             **self.ledger.document(self.condition),
             "bad_by_reason": dict(self.bad),
+            "prescales": dict(self.prescales),
             "text": self.text,
             "is_acknowledged": self.is_acknowledged,
             "elapsed_s": self.elapsed_s,

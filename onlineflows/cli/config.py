@@ -26,6 +26,7 @@ from onlineflows.settings import (
 )
 from replay.settings import (
     PacingConfig,
+    PrescaleConfig,
     QuarantineConfig,
     ReplayConfig,
     SourceConfig,
@@ -75,6 +76,8 @@ class Config:
         default_factory=StandinConfig
     )
     pacing: PacingConfig = field(default_factory=PacingConfig)
+    prescales: tuple[PrescaleConfig, ...] = ()
+    """Selections of which one event in so many is sent; the first that an event passes counts."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
     operation: OperationConfig = field(default_factory=OperationConfig)

@@ -140,6 +140,7 @@ def produce(
             wire=config.wire,
             pacing=config.pacing,
             replay=config.replay,
+            prescales=config.prescales,
             quarantine=config.quarantine,
             seed=_seed(config),
             config=public_document(config),
