@@ -438,6 +438,7 @@ class Batcher:
                 f"expected events from {at} on with {n_features} features; "
                 f"the source returned {events.first_event} on with {events.x.shape[1]}"
             )
+        _require_times(events, self._read)
         read = _stretch_of(events)
         if self.on_read is not None and read.good is not None:
             self.on_read(events.first_event, events.x, read.status)
@@ -458,7 +459,6 @@ def _stretch_of(events: Events) -> _Stretch:
             f"expected statuses of streams.Status; the source returned {worst} "
             f"among the events from {events.first_event} on"
         )
-    _require_times(events)
     rows = None
     if worst != GOOD:  # which is the least of all
         rows = np.flatnonzero(status == GOOD)
@@ -476,9 +476,13 @@ def _stretch_of(events: Events) -> _Stretch:
     return _Stretch(events.first_event, status, good, x, label, events.time_s)
 
 
-def _require_times(events: Events) -> None:
+def _require_times(events: Events, before: _Stretch | None) -> None:
+    """Refuses times that aren't those of a stream, which a source must never return."""
     time_s = events.time_s
-    if time_s is not None and not (np.isfinite(time_s).all() and (np.diff(time_s) >= 0.0).all()):
+    if time_s is None:
+        return
+    last = time_s[0] if before is None or before.time_s is None else before.time_s[-1]
+    if not (np.isfinite(time_s).all() and (np.diff(time_s, prepend=last) >= 0.0).all()):
         raise InputError(
             "expected times that are numbers and never fall; the source returned others among "
             f"the events from {events.first_event} on"

@@ -19,7 +19,7 @@ NO_LIMIT = 1 << 62
 """More events than any stream has."""
 
 _BLOCK_TICKS = 4096
-_BLOCKS_AT_ONCE = 1024
+_BLOCKS_AT_ONCE = 256
 
 _LONGEST_TICKS = round(366 * 86_400 / TICK_S)
 """A profile is not taken up behind a year: to draw what comes before would take seconds."""
