@@ -26,6 +26,9 @@ T = TypeVar("T", bound=np.generic)
 
 WORST = max(int(status) for status in Status)
 
+LEFT_OUT = 128
+"""Larger than the number of any selection."""
+
 SLOW_READ_S = 0.2
 QUICK_READ_S = 0.02
 LARGEST_READ_BATCHES = 64
@@ -74,8 +77,8 @@ class _Stretch:
         x: their features, shape (n_good, d).
         label: their truth, shape (n_good,); None where the source has none.
         time_s: when each arrived, shape (n,); None where the source doesn't know.
-        selection: number of the prescaled selection that each belongs to, from 1, shape (n,); 0
-            for none, None where there are no prescales.
+        selection: number of the prescaled selection that each belongs to, from 1, or 0 for none,
+            plus `LEFT_OUT` where it is left out, shape (n,); None where there are no prescales.
     """
 
     first_event: int
@@ -151,13 +154,17 @@ class _Stretch:
         """Returns the stretch without the rows of the good ones that a prescale leaves out."""
         good = self.indices()
         of_row, keep = prescaler.choose(good, self.x)
-        selection = np.zeros(len(self.status), dtype=np.uint8)
-        selection[good - self.first_event] = of_row
-        if keep.all():
-            return dataclasses.replace(self, selection=selection)
-        status = self.status.copy()
-        status[good[~keep] - self.first_event] = PRESCALED
+        left_out = ~keep
+        of_row += np.uint8(LEFT_OUT) * left_out
+        status, selection = left_out * np.uint8(PRESCALED), of_row
+        if self.good is not None:
+            places = good - self.first_event
+            status, selection = self.status.copy(), np.zeros(len(self.status), dtype=np.uint8)
+            status[places[left_out]] = PRESCALED
+            selection[places] = of_row
         rows = np.flatnonzero(keep)
+        if len(rows) == len(good):
+            return dataclasses.replace(self, selection=selection)
         return _Stretch(
             self.first_event,
             status,
@@ -172,10 +179,9 @@ class _Stretch:
         """Returns of each prescaled selection the events that passed and those kept."""
         if self.selection is None:
             return None
-        passed = np.bincount(self.selection, minlength=n_selections + 1)[1:]
-        left_out = self.selection[self.status == PRESCALED]
-        kept = passed - np.bincount(left_out, minlength=n_selections + 1)[1:]
-        return np.stack([passed, kept], axis=1)
+        counts = np.bincount(self.selection, minlength=2 * LEFT_OUT).reshape(2, LEFT_OUT)
+        kept, left_out = counts[:, 1 : n_selections + 1]
+        return np.stack([kept + left_out, kept], axis=1)
 
 
 def _joined(one: NDArray[T] | None, other: NDArray[T] | None) -> NDArray[T] | None:

@@ -183,5 +183,9 @@ def _text(report: ProducerReport) -> str:
     lines = [
         f"run {report.condition}: {document['generated']:,} events generated: {counts}",
         f"in {report.elapsed_s:.1f} s ({rate_hz:,.0f} events/s), dead time {report.dead_s:.1f} s",
+        *(
+            f"prescale {s['name']}: {s['kept']:,} of {s['passed']:,} events kept (1 in {s['keep']})"
+            for s in document["prescales"].get("selections", ())
+        ),
     ]
     return "\n".join(lines)
