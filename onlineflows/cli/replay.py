@@ -4,9 +4,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from onlineflows.cli.config import Config, public_config
@@ -19,6 +20,7 @@ from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
+from onlineflows.online.durable import write_file
 from replay.producer import run_producer
 from replay.report import ProducerReport, Progress
 from replay.settings import StandinConfig
@@ -27,6 +29,9 @@ from streams.errors import LedgerError, StreamError
 from streams.protocol import counts_to_dict
 
 logger = logging.getLogger(__name__)
+
+PRESCALES = "prescales.json"
+"""Left in the run directory by a producer that prescales."""
 
 
 def replay(config: Config, output: Output) -> int:
@@ -135,7 +140,7 @@ def produce(
     """
     source = open_source(config.source)
     try:
-        return run_producer(
+        report = run_producer(
             source,
             wire=config.wire,
             pacing=config.pacing,
@@ -155,6 +160,18 @@ def produce(
         raise
     finally:
         source.close()
+    if config.prescales:
+        _keep(report.prescales, config.run.path / PRESCALES)
+    return report
+
+
+def _keep(prescales: Mapping[str, Any], path: Path) -> None:
+    """Leaves what passed and what was kept of each selection; a disk that refuses costs no run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(prescales, indent=1).encode())
+    except OSError as error:
+        logger.warning("the counts of the prescales can't be kept at %s: %s", path, error)
 
 
 def public_document(config: Config) -> dict[str, Any]:
