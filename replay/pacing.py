@@ -140,7 +140,7 @@ class Poisson:
         return np.maximum(np.diff(self._expected(edges)), 0.0)
 
     def _expected(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
-        return self._profile.expected(self._tick_s * ticks)
+        return self._profile.expected(ticks.astype(np.float64) * self._tick_s)
 
 
 class Recording(Protocol):

@@ -92,7 +92,8 @@ class Prescaler:
         if expression is None:
             return slice(None)
         values = expression.evaluate(columns, n).values
-        return (values != 0.0) & ~np.isnan(values)
+        passes: NDArray[np.bool_] = (values != 0.0) & ~np.isnan(values)
+        return passes
 
 
 def require_prescales(prescales: Sequence[PrescaleConfig], names: Sequence[str] | None) -> None:
