@@ -21,6 +21,7 @@ from onlineflows.cli.systemd import Notifier
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
 from onlineflows.online.durable import write_file
+from onlineflows.online.rundir import RunDirectory
 from replay.producer import run_producer
 from replay.report import ProducerReport, Progress
 from replay.settings import StandinConfig
@@ -29,9 +30,6 @@ from streams.errors import LedgerError, StreamError
 from streams.protocol import counts_to_dict
 
 logger = logging.getLogger(__name__)
-
-PRESCALES = "prescales.json"
-"""Left in the run directory by a producer that prescales."""
 
 
 def replay(config: Config, output: Output) -> int:
@@ -161,7 +159,7 @@ def produce(
     finally:
         source.close()
     if config.prescales:
-        _keep(report.prescales, config.run.path / PRESCALES)
+        _keep(report.prescales, RunDirectory(config.run.path).prescales)
     return report
 
 
