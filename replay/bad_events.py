@@ -38,7 +38,7 @@ def reasons_of(status: NDArray[np.uint8]) -> dict[str, int]:
         status: one `streams.Status` for each event, shape (n,).
 
     Example:
-        >>> reasons_of(np.array([0, 3, 1, 3, 5], dtype=np.uint8))
+        >>> reasons_of(np.array([0, 4, 1, 4, 6], dtype=np.uint8))
         {'not_a_number': 2, 'too_large': 1}
     """
     counts = np.bincount(status, minlength=len(Status))

@@ -1,15 +1,17 @@
 """Cuts a source into pieces that can be sent: batches, and gaps where there is nothing to send."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from replay.bad_events import reasons_of
+from replay.prescales import Prescaler
 from replay.quality import why_not_finite
 from streams.batch import Batch, Truth, largest_range
 from streams.errors import InputError
@@ -17,10 +19,15 @@ from streams.messages import Counts
 from streams.source import Events, Source, Status
 
 # Comparing an array with a member of an enumeration would convert the array to int64.
-GOOD, NOT_SELECTED, BAD_INPUT = (
-    int(status) for status in (Status.GOOD, Status.NOT_SELECTED, Status.BAD_INPUT)
+GOOD, NOT_SELECTED, PRESCALED = (
+    int(status) for status in (Status.GOOD, Status.NOT_SELECTED, Status.PRESCALED)
 )
+T = TypeVar("T", bound=np.generic)
+
 WORST = max(int(status) for status in Status)
+
+LEFT_OUT = 128
+"""Larger than the number of any selection."""
 
 SLOW_READ_S = 0.2
 QUICK_READ_S = 0.02
@@ -45,6 +52,8 @@ class Piece(NamedTuple):
         batch: the good ones; None where there are none.
         truth: their labels, where the source has them.
         reasons: why bad ones are bad, with their numbers.
+        selected: of each prescaled selection the events that passed and those kept, shape (n, 2),
+            int64; None where there are no prescales, or no event.
     """
 
     first_event: int
@@ -54,6 +63,7 @@ class Piece(NamedTuple):
     batch: Batch | None = None
     truth: Truth | None = None
     reasons: Mapping[str, int] = NO_REASONS
+    selected: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +76,9 @@ class _Stretch:
         good: indices of the good ones, ascending, shape (n_good,); None where all are good.
         x: their features, shape (n_good, d).
         label: their truth, shape (n_good,); None where the source has none.
+        time_s: when each arrived, shape (n,); None where the source doesn't know.
+        selection: number of the prescaled selection that each belongs to, from 1, or 0 for none,
+            plus `LEFT_OUT` where it is left out, shape (n,); None where there are no prescales.
     """
 
     first_event: int
@@ -73,6 +86,8 @@ class _Stretch:
     good: NDArray[np.int64] | None
     x: NDArray[np.float32]
     label: NDArray[np.uint8] | None
+    time_s: NDArray[np.float64] | None = None
+    selection: NDArray[np.uint8] | None = None
 
     @property
     def end_event(self) -> int:
@@ -86,6 +101,8 @@ class _Stretch:
         """Returns the events [first, end), as views."""
         low, high = first - self.first_event, end - self.first_event
         status = self.status[low:high]
+        time_s = None if self.time_s is None else self.time_s[low:high]
+        selection = None if self.selection is None else self.selection[low:high]
         if self.good is not None:
             low, high = self.good.searchsorted((first, end))
         return _Stretch(
@@ -94,21 +111,23 @@ class _Stretch:
             None if self.good is None else self.good[low:high],
             self.x[low:high],
             None if self.label is None else self.label[low:high],
+            time_s,
+            selection,
         )
 
     def with_next(self, other: "_Stretch") -> "_Stretch":
         """Returns this stretch and the one behind it as one."""
-        good = label = None
+        good = None
         if self.good is not None or other.good is not None:
             good = np.concatenate([self.indices(), other.indices()])
-        if self.label is not None and other.label is not None:
-            label = np.concatenate([self.label, other.label])
         return _Stretch(
             self.first_event,
             np.concatenate([self.status, other.status]),
             good,
             np.concatenate([self.x, other.x]),
-            label,
+            _joined(self.label, other.label),
+            _joined(self.time_s, other.time_s),
+            _joined(self.selection, other.selection),
         )
 
     def indices(self) -> NDArray[np.int64]:
@@ -122,9 +141,51 @@ class _Stretch:
         if n == n_good:
             return Counts(generated=n, sent=n)
         not_selected = int(np.count_nonzero(self.status == NOT_SELECTED))
+        prescaled = int(np.count_nonzero(self.status == PRESCALED))
         return Counts(
-            generated=n, sent=n_good, not_selected=not_selected, bad=n - n_good - not_selected
+            generated=n,
+            sent=n_good,
+            not_selected=not_selected,
+            prescaled=prescaled,
+            bad=n - n_good - not_selected - prescaled,
         )
+
+    def prescaled(self, prescaler: Prescaler) -> "_Stretch":
+        """Returns the stretch without the rows of the good ones that a prescale leaves out."""
+        good = self.indices()
+        of_row, keep = prescaler.choose(good, self.x)
+        left_out = ~keep
+        of_row += np.uint8(LEFT_OUT) * left_out
+        status, selection = left_out * np.uint8(PRESCALED), of_row
+        if self.good is not None:
+            places = good - self.first_event
+            status, selection = self.status.copy(), np.zeros(len(self.status), dtype=np.uint8)
+            status[places[left_out]] = PRESCALED
+            selection[places] = of_row
+        rows = np.flatnonzero(keep)
+        if len(rows) == len(good):
+            return dataclasses.replace(self, selection=selection)
+        return _Stretch(
+            self.first_event,
+            status,
+            good[rows],
+            self.x.take(rows, axis=0),
+            None if self.label is None else self.label[rows],
+            self.time_s,
+            selection,
+        )
+
+    def selected(self, n_selections: int) -> NDArray[np.int64] | None:
+        """Returns of each prescaled selection the events that passed and those kept."""
+        if self.selection is None:
+            return None
+        counts = np.bincount(self.selection, minlength=2 * LEFT_OUT).reshape(2, LEFT_OUT)
+        kept, left_out = counts[:, 1 : n_selections + 1]
+        return np.stack([kept + left_out, kept], axis=1)
+
+
+def _joined(one: NDArray[T] | None, other: NDArray[T] | None) -> NDArray[T] | None:
+    return None if one is None or other is None else np.concatenate([one, other])
 
 
 class Batcher:
@@ -142,6 +203,7 @@ class Batcher:
         batch_events: largest number of good events in a piece.
         lumisection_events: event indices per lumisection.
         block_events: event indices per block that no piece may leave; 0 for no blocks.
+        prescaler: which good events are left out; None for none.
         clock: for choosing the size of reads.
 
     Attributes:
@@ -157,6 +219,7 @@ class Batcher:
         batch_events: int,
         lumisection_events: int,
         block_events: int = 0,
+        prescaler: Prescaler | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -166,6 +229,7 @@ class Batcher:
         self._largest_range = largest_range(batch_events)
         self._lumisection_events = lumisection_events
         self._block_events = block_events
+        self._prescaler = prescaler
         self._stops: tuple[int, ...] = ()
         self._clock = clock
         self._read_events = batch_events
@@ -195,11 +259,44 @@ class Batcher:
         Raises:
             InputError: the source can't be read.
         """
+        read = self._first_read()
+        return read is not None and read.label is not None
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the source says when events arrived; reads its first events if need be.
+
+        Raises:
+            InputError: the source can't be read.
+        """
+        read = self._first_read()
+        return read is None or read.time_s is not None
+
+    def _first_read(self) -> _Stretch | None:
+        """What was read last; None where the stream is at its end."""
         while self._read is None and self.read(self._next_event + 1):
             pass
         if self._read is None and self._failure is not None:
             raise self._failure
-        return self._read is not None and self._read.label is not None
+        return self._read
+
+    @property
+    def next_time_s(self) -> float | None:
+        """When the next event arrived; None while it has not been read, or without times."""
+        read, at = self._read, self._next_event
+        if read is None or read.time_s is None or at >= read.end_event:
+            return None
+        return float(read.time_s[at - read.first_event])
+
+    def end_at(self, time_s: float) -> int:
+        """Returns one past the index of the last event that had arrived by then, as far as is
+        known: one more where all that was read had, so that more is read.
+        """
+        read = self._read
+        if read is None or read.time_s is None:
+            return self._next_event + 1
+        n = int(read.time_s.searchsorted(time_s, side="right"))
+        return max(self._next_event, read.first_event + n + (n == len(read.time_s)))
 
     def lumisection_of(self, event: int) -> int:
         """Returns the lumisection of an event index, counted from 1."""
@@ -244,7 +341,8 @@ class Batcher:
             if self._failure is not None and first >= self._read_end:
                 raise self._failure
             return None
-        return self._cut_good(read, end) if read.good is None else self._cut(read.part(first, end))
+        is_plain = read.good is None and read.selection is None
+        return self._cut_good(read, end) if is_plain else self._cut(read.part(first, end))
 
     def _end_of_piece(self) -> int | None:
         """Returns where the next piece ends; None where that can't be told yet."""
@@ -284,14 +382,15 @@ class Batcher:
         self._next_event = end
         self._next_row += counts.sent
         reasons = reasons_of(events.status) if counts.bad else NO_REASONS
+        selected = events.selected(self._prescaler.n_selections) if self._prescaler else None
         if not counts.sent:
-            return Piece(first, end, lumisection, counts, reasons=reasons)
+            return Piece(first, end, lumisection, counts, reasons=reasons, selected=selected)
         present = None
         if counts.withheld:
             present = np.packbits(events.status == GOOD, bitorder="little")
         batch = Batch(events.x, first, end, self._run, lumisection, present)
         truth = None if events.label is None else Truth(events.label)
-        return Piece(first, end, lumisection, counts, batch, truth, reasons)
+        return Piece(first, end, lumisection, counts, batch, truth, reasons, selected)
 
     # --- reading ---------------------------------------------------------------------------
 
@@ -349,9 +448,12 @@ class Batcher:
                 f"expected events from {at} on with {n_features} features; "
                 f"the source returned {events.first_event} on with {events.x.shape[1]}"
             )
+        _require_times(events, self._read)
         read = _stretch_of(events)
         if self.on_read is not None and read.good is not None:
             self.on_read(events.first_event, events.x, read.status)
+        if self._prescaler is not None:
+            read = read.prescaled(self._prescaler)
         if self._read is not None and self._next_event < at:
             read = self._read.part(self._next_event, at).with_next(read)
         self._read = read
@@ -381,4 +483,17 @@ def _stretch_of(events: Events) -> _Stretch:
         rows, x = rows[is_finite], x[is_finite]
         label = None if label is None else label[is_finite]
     good = None if rows is None else rows + events.first_event
-    return _Stretch(events.first_event, status, good, x, label)
+    return _Stretch(events.first_event, status, good, x, label, events.time_s)
+
+
+def _require_times(events: Events, before: _Stretch | None) -> None:
+    """Refuses times that aren't those of a stream, which a source must never return."""
+    time_s = events.time_s
+    if time_s is None:
+        return
+    last = time_s[0] if before is None or before.time_s is None else before.time_s[-1]
+    if not (np.isfinite(time_s).all() and (np.diff(time_s, prepend=last) >= 0.0).all()):
+        raise InputError(
+            "expected times that are numbers and never fall; the source returned others among "
+            f"the events from {events.first_event} on"
+        )

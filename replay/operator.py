@@ -140,6 +140,12 @@ class Operator:
     def _set_rate(self, rate_hz: float | None) -> Reply:
         if rate_hz is not None and rate_hz <= 0:
             return Reply(False, f"set-rate: expected a positive rate; got {rate_hz:g}: use pause")
+        if self.pacing.arrivals == "recorded":
+            return Reply(
+                False,
+                "set-rate: this stream comes as it was recorded; another pace takes "
+                "another run, with pacing.speed or pacing.arrivals",
+            )
         self.pacing = paced_at(self.pacing, rate_hz)
         self.has_new_pacing = True
         named = "as fast as credit allows" if rate_hz is None else f"{rate_hz:,g} events/s"
@@ -150,7 +156,8 @@ def paced_at(pacing: PacingConfig, rate_hz: float | None) -> PacingConfig:
     """Returns a pacing with another mean rate.
 
     Equal gaps and Poisson arrivals take it as it is; of a profile it is the rate before its
-    changes, and the profile begins anew. A stream without pacing gets equal gaps.
+    changes, and the profile runs faster or slower as a whole. A stream without pacing gets equal
+    gaps.
 
     Args:
         pacing: what it was.
@@ -166,12 +173,17 @@ def paced_at(pacing: PacingConfig, rate_hz: float | None) -> PacingConfig:
         return replace(pacing, arrivals="asap")
     if pacing.arrivals == "asap":
         return replace(pacing, arrivals="constant", rate_hz=rate_hz, speed=1.0)
-    return replace(pacing, speed=rate_hz / pacing.rate_hz)
+    return replace(pacing, speed=rate_hz / _base_hz(pacing))
 
 
 def mean_rate_hz(pacing: PacingConfig) -> float | None:
     """Returns the mean rate that was asked for; None where there is none."""
-    return None if pacing.arrivals == "asap" else pacing.rate_hz * pacing.speed
+    return None if pacing.arrivals in ("asap", "recorded") else _base_hz(pacing) * pacing.speed
+
+
+def _base_hz(pacing: PacingConfig) -> float:
+    """The rate that speed multiplies: that within bursts, where there is nothing between them."""
+    return pacing.rate_hz or pacing.peak_hz
 
 
 def _whole(amount: float | None, default: int) -> int:

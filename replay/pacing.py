@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.profiles import Profile, profile_of
 from replay.settings import PacingConfig
 
 TICK_S = 0.005
@@ -17,7 +18,11 @@ TICK_S = 0.005
 NO_LIMIT = 1 << 62
 """More events than any stream has."""
 
-_TICKS_AT_ONCE = 4096
+_BLOCK_TICKS = 4096
+_BLOCKS_AT_ONCE = 256
+
+_LONGEST_TICKS = round(366 * 86_400 / TICK_S)
+"""A profile is not taken up behind a year: to draw what comes before would take seconds."""
 
 
 class Pacer(Protocol):
@@ -53,75 +58,149 @@ class Constant:
 
 
 class Poisson:
-    """Random arrivals at a constant mean rate: a Poisson count for each tick of 5 ms.
+    """Random arrivals at a mean rate that changes with time, counted per tick of 5 ms.
 
-    The count of tick k is the k-th number of the generator, so that the arrivals are a function
-    of the seed and of time alone, however often and at what times one asks.
+    The number of arrivals in a block of 4,096 ticks is drawn first, then how they fall into its
+    ticks, which is the same as a Poisson count for each tick. A block far ahead is reached without
+    the ticks before it, and the arrivals are a function of the settings and of time alone, however
+    often and at what times one asks.
 
     Args:
-        rate_hz: mean rate.
+        profile: the mean rate.
+        speed: seconds of the profile in one second.
         seed: seed of the counts.
+        first_event: index of the event that the stream goes on with: time begins when those before
+            it have arrived.
+
+    Example:
+        >>> from replay.profiles import Steady
+        >>> pacer = Poisson(Steady(1000.0), speed=1.0, seed=3)
+        >>> first_event = pacer.due(60.0)
+        >>> again = Poisson(Steady(1000.0), speed=1.0, seed=3, first_event=first_event)
+        >>> again.due(7.0) == pacer.due(67.0) - first_event
+        True
     """
 
-    def __init__(self, rate_hz: float, *, seed: int) -> None:
-        self._rate_hz = rate_hz
+    def __init__(self, profile: Profile, *, speed: float, seed: int, first_event: int = 0) -> None:
+        self._profile = profile
+        self._tick_s = speed * TICK_S
+        self._seed = seed
         self._rng = np.random.default_rng(seed)
-        self._n_ticks = 0
-        self._n_events = 0
+        self._first_block = -_BLOCKS_AT_ONCE
+        self._arrived = np.zeros(1, dtype=np.int64)
+        """Arrivals before each of the blocks at hand, and behind the last of them."""
+        self._ticks: tuple[int, NDArray[np.int64]] | None = None
+        """A block, and the arrivals in it before each of its ticks and behind the last."""
+        self._draw_blocks()
+        self._begin_tick, self._before = self._where(first_event)
+        self._tick = self._begin_tick
 
     def due(self, elapsed_s: float) -> int:
         """Returns the arrivals in the ticks that are complete."""
-        target = int(elapsed_s / TICK_S)
-        while self._n_ticks < target:
-            n = min(target - self._n_ticks, _TICKS_AT_ONCE)
-            middle_s = TICK_S * (np.arange(n, dtype=np.float64) + self._n_ticks + 0.5)
-            self._n_events += int(self._rng.poisson(TICK_S * self.rate_hz(middle_s)).sum())
-            self._n_ticks += n
-        return self._n_events
+        self._tick = max(self._tick, self._begin_tick + int(elapsed_s / TICK_S))
+        block, rest = divmod(self._tick, _BLOCK_TICKS)
+        while block >= self._first_block + _BLOCKS_AT_ONCE:
+            self._draw_blocks()
+        before = int(self._arrived[block - self._first_block])
+        return before + int(self._in_block(block)[rest]) - self._before
 
-    def rate_hz(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the mean rate at some times, shape (n,)."""
-        return np.full(len(time_s), self._rate_hz)
+    def _where(self, event: int) -> tuple[int, int]:
+        """Returns the first tick behind all events before this one, and how many to leave out."""
+        if self._expected(np.array([_LONGEST_TICKS]))[0] < event:
+            return 0, 0  # nobody waits for so long: another pacing has brought the stream here
+        while self._arrived[-1] < event:
+            self._draw_blocks()
+        block = max(0, int(self._arrived.searchsorted(event)) - 1)
+        within = self._in_block(self._first_block + block).searchsorted(
+            event - self._arrived[block]
+        )
+        return (self._first_block + block) * _BLOCK_TICKS + int(within), event
+
+    def _draw_blocks(self) -> None:
+        self._first_block += _BLOCKS_AT_ONCE
+        blocks = self._first_block + np.arange(_BLOCKS_AT_ONCE + 1)
+        counts = self._rng.poisson(self._means(blocks * _BLOCK_TICKS))
+        self._arrived = self._arrived[-1] + np.concatenate([[0], np.cumsum(counts)])
+
+    def _in_block(self, block: int) -> NDArray[np.int64]:
+        if self._ticks is None or self._ticks[0] != block:
+            place = block - self._first_block
+            n = int(self._arrived[place + 1] - self._arrived[place])
+            means = self._means(block * _BLOCK_TICKS + np.arange(_BLOCK_TICKS + 1))
+            counts = np.zeros(_BLOCK_TICKS, dtype=np.int64)
+            if n:
+                sequence = np.random.SeedSequence(self._seed, spawn_key=(block,))
+                rng = np.random.default_rng(sequence)
+                counts = rng.multinomial(n, means / means.sum())
+            self._ticks = block, np.concatenate([[0], np.cumsum(counts)])
+        return self._ticks[1]
+
+    def _means(self, edges: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Returns the mean numbers of arrivals between ticks."""
+        return np.maximum(np.diff(self._expected(edges)), 0.0)
+
+    def _expected(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self._profile.expected(ticks.astype(np.float64) * self._tick_s)
 
 
-class Ramp(Poisson):
-    """Poisson arrivals whose mean rate is constant for half of each period, then rises linearly for
-    a quarter of it and falls back for the last quarter.
+class Recording(Protocol):
+    """Whoever reads events ahead and knows their times (`replay.batching.Batcher`)."""
+
+    @property
+    def next_time_s(self) -> float | None:
+        """When the next event arrived; None while nothing has been read."""
+        ...
+
+    def end_at(self, time_s: float) -> int:
+        """Returns one past the index of the last event that had arrived by then, as far as is
+        known: one more where all that was read had, so that more is read.
+        """
+        ...
+
+
+class Recorded:
+    """Arrivals as the data say: time begins with the first event.
 
     Args:
-        rate_hz: mean rate in the first half.
-        peak_hz: mean rate after three quarters.
-        period_s: length of a period.
-        seed: seed of the counts.
-
-    Example:
-        >>> Ramp(100.0, peak_hz=900.0, period_s=8.0, seed=1).rate_hz(np.array([0, 4, 5, 6, 7, 8]))
-        array([100., 100., 500., 900., 500., 100.])
+        recording: knows the times.
+        speed: seconds of the recording in one second.
+        first_event: index of the event that the stream goes on with.
     """
 
-    def __init__(self, rate_hz: float, *, peak_hz: float, period_s: float, seed: int) -> None:
-        super().__init__(rate_hz, seed=seed)
-        self._peak_hz = peak_hz
-        self._period_s = period_s
+    def __init__(self, recording: Recording, *, speed: float, first_event: int) -> None:
+        self._recording = recording
+        self._speed = speed
+        self._first_event = first_event
+        self._begin_s: float | None = None
 
-    def rate_hz(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the mean rate at some times, shape (n,)."""
-        phase = time_s / self._period_s % 1.0
-        share: NDArray[np.float64] = np.clip(1 - np.abs(4 * phase - 3), 0, 1)
-        return self._rate_hz + share * (self._peak_hz - self._rate_hz)
+    def due(self, elapsed_s: float) -> int:
+        """Returns how many events have arrived, as far as they were read."""
+        if self._begin_s is None:
+            self._begin_s = self._recording.next_time_s
+        if self._begin_s is None:
+            return 1
+        time_s = self._begin_s + self._speed * elapsed_s
+        return self._recording.end_at(time_s) - self._first_event
 
 
-def make_pacer(config: PacingConfig) -> Pacer:
-    """Returns the pacer that a configuration asks for."""
-    if config.arrivals == "asap":
-        return Asap()
-    rate_hz = config.rate_hz * config.speed
-    if config.arrivals == "constant":
-        return Constant(rate_hz)
-    if config.arrivals == "ramp":
-        peak_hz = config.peak_hz * config.speed
-        return Ramp(rate_hz, peak_hz=peak_hz, period_s=config.period_s, seed=config.seed)
-    return Poisson(rate_hz, seed=config.seed)
+def make_pacer(config: PacingConfig, recording: Recording, *, first_event: int = 0) -> Pacer:
+    """Returns the pacer that a configuration asks for.
+
+    Args:
+        config: how events arrive.
+        recording: knows when they were recorded, for the pacing that asks for it.
+        first_event: index of the event that the stream goes on with; a profile is taken up where
+            that event belongs.
+    """
+    match config.arrivals:
+        case "asap":
+            return Asap()
+        case "constant":
+            return Constant(config.rate_hz * config.speed)
+        case "recorded":
+            return Recorded(recording, speed=config.speed, first_event=first_event)
+    profile = profile_of(config)
+    return Poisson(profile, speed=config.speed, seed=config.seed, first_event=first_event)
 
 
 class LiveTime:

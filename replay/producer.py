@@ -6,7 +6,8 @@ One thread, one loop. Never imports torch.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -15,8 +16,9 @@ from replay.batching import Batcher, Piece
 from replay.epoch import epoch_of
 from replay.operator import Operator, mean_rate_hz
 from replay.pacing import NO_LIMIT, TICK_S, LiveTime, make_pacer
+from replay.prescales import PrescaleCounts, Prescaler
 from replay.report import ProducerReport, Progress
-from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig
+from replay.settings import PacingConfig, PrescaleConfig, QuarantineConfig, ReplayConfig
 from replay.sources.integrity import Verifiable
 from replay.stalls import StallWatch
 from streams.console import Console
@@ -69,6 +71,7 @@ def run_producer(
     wire: WireConfig,
     pacing: PacingConfig,
     replay: ReplayConfig,
+    prescales: Sequence[PrescaleConfig] = (),
     quarantine: QuarantineConfig | None = None,
     seed: int = 0,
     config: Mapping[str, Any] | None = None,
@@ -90,6 +93,7 @@ def run_producer(
         wire: address, mode, batches.
         pacing: when events are due.
         replay: run number and lumisections.
+        prescales: of which events only some are sent.
         quarantine: where bad events are kept; None for nowhere.
         seed: recorded in the begin of run.
         config: recorded in the begin of run and part of the epoch; plain JSON types.
@@ -101,7 +105,8 @@ def run_producer(
         on_progress: told about twice a second.
 
     Raises:
-        InputError: the source can't even be begun, or the pacing makes no sense.
+        InputError: the source can't even be begun, doesn't know the times that the pacing asks
+            for, or lacks features that a prescale asks for.
         TransportError: the address is taken, or no consumer comes or remains.
         RefusedError: the consumer refuses the run.
     """
@@ -112,9 +117,17 @@ def run_producer(
         batch_events=wire.batch_events,
         lumisection_events=replay.lumisection_events,
         block_events=block_events(wire.batch_events) if has_blocks else 0,
+        prescaler=Prescaler(prescales, source.schema, seed=seed) if prescales else None,
         clock=clock,
     )
+    if pacing.arrivals == "recorded" and not batcher.has_times:
+        raise InputError(
+            "pacing.arrivals: expected a source that knows when its events were recorded; got one "
+            'without times for "recorded"; say with source.time where they are, or choose another'
+        )
     document = dict(config or {})
+    if prescales:
+        document["prescales"] = [asdict(prescale) for prescale in prescales]
     if wire.lanes > 1:
         document["lanes"] = wire.lanes
     begin = RunBegan(
@@ -142,6 +155,7 @@ def run_producer(
             sender, batcher, begin, wire, operator, clock, stop or NeverStop(), on_progress
         )
         loop.watch_for_stalls(stall_s)
+        loop.prescaled = PrescaleCounts(prescales)
         if replay.verify and isinstance(source, Verifiable):
             loop.verify = source.verify
         if kept is not None:
@@ -192,6 +206,8 @@ class _Loop:
         self._is_starved = False
         """Whether the last batch found no credit."""
         self._bad = BadEvents()
+        self.prescaled = PrescaleCounts(())
+        """What passed and what was kept of each prescaled selection."""
         self.save_bad: Callable[[], None] = lambda: None
         """Writes the bad events that were kept for inspection."""
         self.verify: Callable[[], Iterator[None]] = lambda: iter(())
@@ -207,7 +223,8 @@ class _Loop:
         return self._sender.ledger
 
     def _start_pacer(self) -> None:
-        self._pacer = make_pacer(self._operator.pacing)
+        first = self._batcher.next_event
+        self._pacer = make_pacer(self._operator.pacing, self._batcher, first_event=first)
         self._operator.has_new_pacing = False
         self._pacer_start_s = self._clock()
         self._pacer_first_event = self._batcher.next_event
@@ -303,7 +320,8 @@ class _Loop:
             return
         if piece is not None:
             self._waiting_since_s = None
-            if limit == NO_LIMIT:  # what an operator hurried came on top of what is due
+            if limit == NO_LIMIT and self._operator.pacing.arrivals != "recorded":
+                # What an operator hurried comes on top of what is due.
                 self._pacer_first_event += piece.end_event - before
             self._dispatch(piece)
         elif self._batcher.is_exhausted:
@@ -332,6 +350,8 @@ class _Loop:
         """Returns whether an event that is due has waited for the rest of its piece too long."""
         if limit <= self._batcher.next_event:
             self._waiting_since_s = None
+            if not self._is_starved:  # a quiet stretch isn't dead, whatever comes after it
+                self._live.advance(now, dead=False)
             return False
         if self._waiting_since_s is None:
             self._waiting_since_s = now
@@ -358,6 +378,7 @@ class _Loop:
             self._sender.poll(WAIT_S)
             return
         self._bad.record(piece.first_event, piece.reasons)
+        self.prescaled.record(piece.first_event, piece.lumisection, piece.selected)
         if self._batcher.lumisection_of(piece.end_event) != piece.lumisection:
             self._close_lumisection(piece.lumisection)
             self.save_bad()
@@ -424,6 +445,7 @@ class _Loop:
         self._error = self._verification = None
         self._held = self._busy = None
         self._bad.rewind(position.next_event)
+        self.prescaled.rewind(position.next_event)
         self._sender.rewound()
         self._operator.forget_hurry()
         if not self._move_to(position.next_event):
@@ -540,6 +562,7 @@ class _Loop:
             paused_s=self._live.paused_ns / 1e9,
             lumisection=self._batcher.lumisection_of(self._ledger.next_event),
             bad=self._bad.document(self._ledger.totals.bad),
+            prescales=self.prescaled.in_brief(),
             refusals=dict(self._sender.refusals),
             n_rewinds=self._n_rewinds,
             n_stalls=self._stalls.n_stalls,
@@ -579,6 +602,7 @@ class _Loop:
             lanes=self._sender.ledgers,
             problems=self._sender.balance().problems,
             bad=self._bad.document(self._ledger.totals.bad),
+            prescales=self.prescaled.document(self._ledger.totals.prescaled),
             condition=condition,
             text=self._text,
             error=self._error,

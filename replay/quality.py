@@ -34,7 +34,7 @@ def why_not_finite(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
 
     Example:
         >>> why_not_finite(np.array([[1e300, np.nan], [1e300, np.inf], [1e300, 0.0]])).tolist()
-        [3, 4, 5]
+        [4, 5, 6]
     """
     infinite = np.where(np.isinf(values).any(axis=1), Status.INFINITE, Status.TOO_LARGE)
     reasons = np.where(np.isnan(values).any(axis=1), Status.NOT_A_NUMBER, infinite)

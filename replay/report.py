@@ -1,7 +1,7 @@
 """What a producer says of itself: where it stands, and how its run went."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streams.errors import InputError
@@ -53,6 +53,7 @@ class ProducerReport:
         live_s, dead_s, paused_s: its parts; in lossless mode none is dead.
         n_rewinds: how often a consumer asked the stream to go back.
         n_stalls, stalled_s: how often and how long the learner made no progress, though it could.
+        prescales: what passed and what was kept of each selection (`PrescaleCounts.document`).
     """
 
     ledger: ProducerLedger
@@ -71,6 +72,7 @@ class ProducerReport:
     paused_s: float = 0.0
     n_stalls: int = 0
     stalled_s: float = 0.0
+    prescales: Mapping[str, Any] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """Returns the report as plain JSON types."""
@@ -78,6 +80,7 @@ class ProducerReport:
             "epoch": self.epoch,
             **self.ledger.document(self.condition),
             "bad_by_reason": dict(self.bad),
+            "prescales": dict(self.prescales),
             "text": self.text,
             "is_acknowledged": self.is_acknowledged,
             "elapsed_s": self.elapsed_s,

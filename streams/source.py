@@ -13,26 +13,28 @@ from streams.schema import EventSchema
 
 
 class Status(enum.IntEnum):
-    """What a source says of one event index: it is good, not selected, or bad for a reason."""
+    """What becomes of one event index: it is good, withheld, or bad for a reason."""
 
     GOOD = 0
     NOT_SELECTED = 1
     """The event exists but fails the trigger selection (say, no jet above threshold)."""
-    BAD_INPUT = 2
+    PRESCALED = 2
+    """The event was selected, and is left out by a prescale."""
+    BAD_INPUT = 3
     """The event can't be used; so says every status from here on, most of them with a reason."""
-    NOT_A_NUMBER = 3
+    NOT_A_NUMBER = 4
     """A value is NaN, or became NaN: 0 / 0, say, where a ratio has no denominator."""
-    INFINITE = 4
+    INFINITE = 5
     """A value is infinite, or became so: 1 / 0, say."""
-    TOO_LARGE = 5
+    TOO_LARGE = 6
     """A value is finite where it was read, and what becomes of it isn't in float32."""
-    NEGATIVE = 6
+    NEGATIVE = 7
     """A mass or a transverse momentum is below zero by more than rounding."""
-    NO_PARTICLES = 7
+    NO_PARTICLES = 8
     """The event has no particle."""
-    DUPLICATE = 8
+    DUPLICATE = 9
     """An earlier event of the stream's files has the same identifier."""
-    OUT_OF_ORDER = 9
+    OUT_OF_ORDER = 10
     """The event belongs to an earlier lumisection than one before it in the files."""
 
     @property
@@ -52,12 +54,15 @@ class Events:
         status: one `Status` per event, shape (n,), uint8.
         label: truth, 1 for signal, 0 for background, shape (n,), uint8; None where the source
             has none (the black-box files).
+        time_s: when each event arrived, in seconds since the first one of the stream, never
+            falling, shape (n,), float64; None where the source doesn't know.
     """
 
     first_event: int
     x: NDArray[np.float32]
     status: NDArray[np.uint8]
     label: NDArray[np.uint8] | None = None
+    time_s: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.x)
@@ -68,6 +73,8 @@ class Events:
             )
         if self.label is not None and self.label.shape != (n,):
             raise SchemaError(f"expected {n} labels; got {self.label.shape}")
+        if self.time_s is not None and self.time_s.shape != (n,):
+            raise SchemaError(f"expected {n} times; got {self.time_s.shape}")
         object.__setattr__(self, "x", read_only(np.ascontiguousarray(self.x)))
         object.__setattr__(self, "status", read_only(self.status))
 

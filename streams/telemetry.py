@@ -43,6 +43,7 @@ class ProducerTelemetry(Struct, frozen=True, forbid_unknown_fields=True, tag="pr
         live_s, dead_s, paused_s: its parts.
         lumisection: of the next event.
         bad: events that could not be used, by reason.
+        prescales: of each prescaled selection the events that passed it and those that were kept.
         refusals: what was refused at the socket, by reason.
         n_rewinds: how often a consumer asked the stream to go back.
         n_stalls: how often a learner made no progress, though it could.
@@ -72,6 +73,7 @@ class ProducerTelemetry(Struct, frozen=True, forbid_unknown_fields=True, tag="pr
     paused_s: float
     lumisection: Whole
     bad: dict[str, Whole] = {}
+    prescales: dict[str, tuple[Whole, Whole]] = {}
     refusals: dict[str, Whole] = {}
     n_rewinds: Whole = 0
     n_stalls: Whole = 0

@@ -24,13 +24,18 @@ from onlineflows.settings import (
     TrainerConfig,
     ValidateConfig,
 )
+from replay.prescales import require_prescales
 from replay.settings import (
     PacingConfig,
+    PrescaleConfig,
     QuarantineConfig,
     ReplayConfig,
+    RootConfig,
     SourceConfig,
     StandinConfig,
 )
+from streams.errors import InputError
+from streams.schema import LHCO
 from streams.settings import OperationConfig, WireConfig
 
 DEFAULT_NAME = "default"
@@ -75,6 +80,8 @@ class Config:
         default_factory=StandinConfig
     )
     pacing: PacingConfig = field(default_factory=PacingConfig)
+    prescales: tuple[PrescaleConfig, ...] = ()
+    """Selections of which one event in so many is sent; the first that an event passes counts."""
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
     operation: OperationConfig = field(default_factory=OperationConfig)
@@ -97,6 +104,15 @@ class Config:
     def __post_init__(self) -> None:
         # Settings of several sections must fit together; better said now than at the first event.
         _ = self.learner
+        try:
+            require_prescales(self.prescales, _feature_names(self.source))
+        except InputError as error:
+            raise ConfigError(str(error)) from error
+        if self.pacing.arrivals == "recorded" and not getattr(self.source, "time", ""):
+            raise ConfigError(
+                'pacing.arrivals: expected source.time where it is "recorded", an expression such '
+                f'as "luminosityBlock * 23.31"; got none for a source of type {self.source.type!r}'
+            )
 
     @property
     def directory(self) -> Path:
@@ -109,6 +125,13 @@ class Config:
         """The sections that decide what is learned from a given stream."""
         names = [f.name for f in dataclasses.fields(LearnerConfig)]
         return LearnerConfig(**{name: getattr(self, name) for name in names})
+
+
+def _feature_names(source: SourceConfig) -> tuple[str, ...]:
+    """The features' names, as far as the configuration tells them."""
+    if isinstance(source, RootConfig) and source.features:
+        return tuple(feature.name for feature in source.features)
+    return LHCO.names
 
 
 def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:

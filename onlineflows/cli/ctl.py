@@ -113,12 +113,17 @@ def _producer(now: Mapping[str, Any]) -> list[str]:
     listed = "".join(
         f", {counts[key]:,} {key.replace('_', ' ')}" for key in withheld if counts.get(key)
     )
+    prescaled = [
+        f"selection {name}: {kept:,} kept of {passed:,}"
+        for name, (passed, kept) in now["prescales"].items()
+    ]
     rate = "" if now["rate_hz"] is None else f" at {now['rate_hz']:,g} events/s"
     return [
         f"event {now['next_event']:,}{_of(now['n_events'])}, lumisection {now['lumisection']}",
         f"{counts.get('sent', 0):,} sent in {now['n_batches']:,} batches{listed}",
         f"{now['mode']}, {now['arrivals']}{rate}, credit for {now['credit']:,} batches",
         f"live {now['live_s']:.1f} s, dead {now['dead_s']:.1f} s, paused {now['paused_s']:.1f} s",
+        *prescaled,
     ]
 
 

@@ -13,6 +13,7 @@ from onlineflows.config import parse, read_json
 from onlineflows.errors import ConfigError
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.overrides import apply_overrides
+from replay.prescales import Prescaler
 from replay.settings import LhcoFeaturesConfig
 from replay.sources import open_source
 from replay.sources.hdf5 import is_lhco_features
@@ -105,12 +106,15 @@ def required(source: Source, schema: EventSchema, *, where: str) -> Source:
     return source
 
 
-def good_events(source: Source, n: int | None = None) -> Iterator[Events]:
+def good_events(
+    source: Source, n: int | None = None, *, prescaler: Prescaler | None = None
+) -> Iterator[Events]:
     """Yields the good events of a source, chunk by chunk; at least one chunk, perhaps empty.
 
     Args:
         source: read on from where it stands.
         n: how many event indices to read; None for all.
+        prescaler: which of them were left out of the stream; None for none.
 
     Raises:
         InputError: the source can't be read on.
@@ -119,16 +123,20 @@ def good_events(source: Source, n: int | None = None) -> Iterator[Events]:
     while True:
         read = source.read(CHUNK_EVENTS if n_left is None else min(CHUNK_EVENTS, n_left))
         good = read.status == Status.GOOD
+        if prescaler is not None:
+            good &= prescaler.choose(read.first_event + np.arange(len(read)), read.x)[1]
         yield Events(read.x[good], None if read.label is None else read.label[good])
         n_left = None if n_left is None else n_left - len(read)
         if not len(read) or n_left == 0:
             return
 
 
-def collected(source: Source, n: int | None = None) -> Events:
+def collected(
+    source: Source, n: int | None = None, *, prescaler: Prescaler | None = None
+) -> Events:
     """Returns what `good_events` yields as one, and closes the source."""
     with closing(source):
-        chunks = list(good_events(source, n))
+        chunks = list(good_events(source, n, prescaler=prescaler))
     labels = [chunk.label for chunk in chunks if chunk.label is not None]
     return Events(
         np.concatenate([chunk.x for chunk in chunks]),

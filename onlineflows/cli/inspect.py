@@ -20,6 +20,7 @@ from onlineflows.offline.inspection import History, inspect_figure
 from onlineflows.offline.style import save_page
 from onlineflows.online.manifest import Manifest, ModelEntry
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
+from replay.settings import PrescaleConfig
 
 FIGURE_EVENTS = 500_000
 """Events drawn for a figure; of a reference as many are read at most."""
@@ -57,6 +58,10 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
     skipped = sum(manifest.ledger.get("skipped", {}).values())
     history = manifest.history["points"]
     several = len(manifest.models) > 1
+    prescales = [
+        f"{p.name}: 1 in {p.keep}{f' of {p.select}' if p.select else ''}"
+        for p in prescales_of(manifest)
+    ]
     models = {
         f"model {entry.name}" if several else "flow": _of_model(entry) for entry in manifest.models
     }
@@ -68,6 +73,7 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
         "parameters": f"{snapshot.n_parameters:,} float32",
         "size": f"{snapshot_nbytes(path):,} bytes",
         "events seen": f"{manifest.n_seen:,}",
+        **({"prescaled": "; ".join(prescales)} if prescales else {}),
         "trained": f"{manifest.n_trained:,} ({manifest.n_uses:,} uses, {manifest.n_steps:,} steps)",
         "skipped, lost": f"{skipped:,}, {manifest.ledger.get('lost', 0):,}",
         "time learning": f"{manifest.train_seconds:,.1f} s",
@@ -76,6 +82,12 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
         "gate": _gate(manifest.gate),
         "condition": "; ".join(manifest.tainted) or "good",
     }
+
+
+def prescales_of(manifest: Manifest) -> tuple[PrescaleConfig, ...]:
+    """Returns the prescales of the stream that a snapshot has learned from."""
+    listed = manifest.stream.get("config", {}).get("prescales", ())
+    return tuple(PrescaleConfig(**prescale) for prescale in listed)
 
 
 def _of_model(entry: ModelEntry) -> str:

@@ -4,9 +4,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from onlineflows.cli.config import Config, public_config
@@ -20,6 +21,8 @@ from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
+from onlineflows.online.durable import write_file
+from onlineflows.online.rundir import RunDirectory
 from replay.producer import run_producer
 from replay.report import ProducerReport, Progress
 from replay.settings import StandinConfig
@@ -137,11 +140,12 @@ def produce(
     source = open_source(config.source)
     try:
         with console(config.run.path, "replay", config.operation) as operated:
-            return run_producer(
+            report = run_producer(
                 source,
                 wire=config.wire,
                 pacing=config.pacing,
                 replay=config.replay,
+                prescales=config.prescales,
                 quarantine=config.quarantine,
                 seed=_seed(config),
                 config=public_document(config),
@@ -157,6 +161,18 @@ def produce(
         raise
     finally:
         source.close()
+    if config.prescales:
+        _keep(report.prescales, RunDirectory(config.run.path).prescales)
+    return report
+
+
+def _keep(prescales: Mapping[str, Any], path: Path) -> None:
+    """Leaves what passed and what was kept of each selection; a disk that refuses costs no run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_file(path, json.dumps(prescales, indent=1).encode())
+    except OSError as error:
+        logger.warning("the counts of the prescales can't be kept at %s: %s", path, error)
 
 
 def public_document(config: Config) -> dict[str, Any]:
@@ -185,5 +201,9 @@ def _text(report: ProducerReport) -> str:
     lines = [
         f"run {report.condition}: {document['generated']:,} events generated: {counts}",
         f"in {report.elapsed_s:.1f} s ({rate_hz:,.0f} events/s), dead time {report.dead_s:.1f} s",
+        *(
+            f"prescale {s['name']}: {s['kept']:,} of {s['passed']:,} events kept (1 in {s['keep']})"
+            for s in document["prescales"].get("selections", ())
+        ),
     ]
     return "\n".join(lines)

@@ -15,7 +15,7 @@ from rich.table import Table
 from onlineflows.cli.config import Config
 from onlineflows.cli.events import collected, configured, open_events, required
 from onlineflows.cli.exits import DONE
-from onlineflows.cli.inspect import facts, history_of
+from onlineflows.cli.inspect import facts, history_of, prescales_of
 from onlineflows.cli.output import Output
 from onlineflows.cli.parts import averaged, compute, densities_by_role, roles_of
 from onlineflows.cli.progress import progress
@@ -36,6 +36,7 @@ from onlineflows.offline.scores import Evaluation
 from onlineflows.offline.validate import assemble
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
+from replay.prescales import Prescaler
 from replay.settings import StandinConfig
 from replay.sources import open_source
 from replay.sources.standin_density import StandinDensity
@@ -119,7 +120,9 @@ def _material(path: Path, snapshot: Snapshot, config: Config, file: Path | None)
         source = open_source(config.source)
         source = required(source, snapshot.schema, where="the configured source")
     n_seen = snapshot.manifest.n_seen
-    events = collected(source, snapshot.manifest.stream["n_events"] or n_seen)
+    events = collected(
+        source, snapshot.manifest.stream["n_events"] or n_seen, prescaler=_prescaler(snapshot)
+    )
     data, truth = events.x[:n_seen], None if events.label is None else events.label[:n_seen]
     settings = config.validate
     name = roles_of(snapshot, settings).get("data")
@@ -139,6 +142,14 @@ def _material(path: Path, snapshot: Snapshot, config: Config, file: Path | None)
         truth=truth,
         densities=densities_by_role(snapshot, settings),
     )
+
+
+def _prescaler(snapshot: Snapshot) -> Prescaler | None:
+    """What left out events of the stream that the snapshot has seen."""
+    prescales = prescales_of(snapshot.manifest)
+    if not prescales:
+        return None
+    return Prescaler(prescales, snapshot.schema, seed=snapshot.manifest.stream["seed"])
 
 
 def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
@@ -167,6 +178,8 @@ def _distance(snapshot: Snapshot, config: Config) -> Distance | None:
     everything = [entry.name for entry in snapshot.manifest.models if entry.region.is_everything]
     if not isinstance(config.source, StandinConfig) or not everything:
         return None
+    if prescales_of(snapshot.manifest):
+        return None  # the density of a prescaled stream is another one
     fraction = config.source.signal_fraction
     n_signal = round(fraction * DISTANCE_EVENTS)
     truth = StandinDensity()

@@ -43,6 +43,11 @@ class RunDirectory:
         return self.path / "config.json"
 
     @property
+    def prescales(self) -> Path:
+        """What passed and what was kept of each prescaled selection, left by the producer."""
+        return self.path / "prescales.json"
+
+    @property
     def snapshots(self) -> Path:
         """The folder of snapshots, with the link `latest`."""
         return self.path / "snapshots"
@@ -108,6 +113,7 @@ class RunDirectory:
                     shutil.rmtree(folder, ignore_errors=True)
                 self.ledger.unlink(missing_ok=True)
                 self.config.unlink(missing_ok=True)
+                self.prescales.unlink(missing_ok=True)
             if start != "resume":
                 self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -1,4 +1,7 @@
-"""The evaluation of an expression's tree on a chunk of events, vectorised over the events."""
+"""The evaluation of an expression's tree on a chunk of events, vectorised over the events.
+
+Awkward is loaded for lists only: an expression over a schema's features has none.
+"""
 
 import ast
 import operator
@@ -6,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
@@ -113,6 +115,8 @@ class Evaluation:
         return self._reduce(function, values[0])
 
     def _reduce(self, function: str, array: Any) -> NDArray[np.float64]:
+        import awkward as ak
+
         if not is_jagged(array):
             raise InputError(
                 f"expected a list per event in {function}(); got one number; in {self.where}"
@@ -150,6 +154,8 @@ def elements(array: Any, index: int) -> tuple[NDArray[np.float64], NDArray[np.bo
         array: n lists of numbers.
         index: which element; negative ones count from the end.
     """
+    import awkward as ak
+
     counts = ak.to_numpy(ak.num(array)).astype(np.int64)
     flat = _as_float64(ak.flatten(array))
     ends = np.cumsum(counts)
@@ -184,10 +190,12 @@ def _index_of(node: ast.Subscript) -> int:
 
 
 def _as_float64(array: Any) -> NDArray[np.float64]:
+    import awkward as ak
+
     numbers: NDArray[np.float64] = ak.to_numpy(array).astype(np.float64)
     return numbers
 
 
 def is_jagged(value: Any) -> bool:
     """Returns whether a value is a list per event."""
-    return isinstance(value, ak.Array)
+    return not isinstance(value, np.ndarray | np.generic)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.settings import SelectionConfig
+from replay.sources.clock import Timed, read_clock
 from replay.sources.integrity import Stamp, describe, verify
 from replay.sources.pool import PooledReader, ReaderPool
 from replay.sources.reader import Reader, Rows
@@ -27,8 +28,8 @@ class FileSource:
             it. Empty for files that nobody watches.
 
     Raises:
-        InputError: the files differ in schema or labels, the row range is empty, or a signal
-            fraction is asked for that the labels can't give.
+        InputError: the files differ in schema or labels, the row range is empty, a signal
+            fraction is asked for that the labels can't give, or times make no stream.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class FileSource:
         _require_alike(self._readers)
         blocks = _blocks(self._readers, selection)
         self._screened = screen(self._readers, blocks)
+        self._clock = read_clock(self._readers, blocks)
         self._order = RowOrder(
             blocks,
             shuffle=selection.shuffle,
@@ -100,7 +102,7 @@ class FileSource:
             parts.append(_take(rows, part))
             first += len(parts[-1])
         rows = _join(parts, self.schema.n_features, self.has_label)
-        events = Events(self._position, rows.x, rows.status, rows.label)
+        events = Events(self._position, rows.x, rows.status, rows.label, rows.time_s)
         self._position = max(first, self._position)
         return events
 
@@ -151,17 +153,20 @@ class FileSource:
     def _read(self, block: Block) -> Rows:
         """Returns the rows of a block, unless the file isn't what it was."""
         reader = self._readers[block.reader]
+        time_s = None
         try:
             rows = reader.read_rows(block.start, block.stop, block.keep)
+            if self._clock is not None and isinstance(reader, Timed):
+                time_s = self._clock.arrivals(reader.read_times(block.start, block.stop), block)
         finally:
             # Also where it can't be read: that it was changed is then the better explanation.
             if self._stamps:
                 where = f"rows {block.start} to {block.stop}"
                 self._stamps[block.reader].require(reader.path, where)
-        if self._screened is None:
-            return rows
-        status = self._screened.mark(rows.status, block.first_row, block.keep)
-        return Rows(rows.x, status, rows.label)
+        status = rows.status
+        if self._screened is not None:
+            status = self._screened.mark(status, block.first_row, block.keep)
+        return Rows(rows.x, status, rows.label, time_s)
 
 
 def open_files(
@@ -286,7 +291,8 @@ def _thin(block: Block, keep: NDArray[np.bool_]) -> Block:
 
 def _take(rows: Rows, which: slice | NDArray[np.int64]) -> Rows:
     label = None if rows.label is None else rows.label[which]
-    return Rows(rows.x[which], rows.status[which], label)
+    time_s = None if rows.time_s is None else rows.time_s[which]
+    return Rows(rows.x[which], rows.status[which], label, time_s)
 
 
 def _join(parts: Sequence[Rows], n_features: int, has_label: bool) -> Rows:
@@ -296,8 +302,10 @@ def _join(parts: Sequence[Rows], n_features: int, has_label: bool) -> Rows:
         empty = np.zeros(0, dtype=np.uint8)
         return Rows(np.zeros((0, n_features), np.float32), empty, empty if has_label else None)
     labels = [part.label for part in parts if part.label is not None]
+    times = [part.time_s for part in parts if part.time_s is not None]
     return Rows(
         np.concatenate([part.x for part in parts]),
         np.concatenate([part.status for part in parts]),
         np.concatenate(labels) if has_label else None,
+        np.concatenate(times) if times else None,
     )

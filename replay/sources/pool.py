@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from replay.sources.clock import Timed
 from replay.sources.reader import Reader, Rows
 from replay.sources.screening import Keyed
 from streams import EventSchema, InputError
@@ -72,6 +73,7 @@ class PooledReader:
         self.block_rows = reader.block_rows
         self.shuffle_rows = reader.shuffle_rows
         self.n_keys = reader.n_keys if isinstance(reader, Keyed) else (0, 0)
+        self.time_step_s = reader.time_step_s if isinstance(reader, Timed) else None
 
     def read_rows(self, start: int, stop: int, keep: NDArray[np.bool_] | None = None) -> Rows:
         """Returns rows start to stop, or those of them that a mask keeps."""
@@ -87,6 +89,13 @@ class PooledReader:
         if not isinstance(reader, Keyed):
             raise InputError(f"expected identifiers; got none; at {self.path}")
         return reader.read_keys(start, stop)
+
+    def read_times(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Returns when rows start to stop were recorded, shape (stop - start,)."""
+        reader = self._reader()
+        if not isinstance(reader, Timed):
+            raise InputError(f"expected times; got none; at {self.path}")
+        return reader.read_times(start, stop)
 
     def close(self) -> None:
         """Closes the pool's files; safe to call twice."""

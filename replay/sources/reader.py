@@ -19,11 +19,13 @@ class Rows:
         x: features, shape (n, d), float32, in the schema's units.
         status: one `streams.Status` per row, shape (n,), uint8.
         label: truth, shape (n,), uint8; None where the file has none.
+        time_s: as in `streams.Events`, shape (n,); None where the file has no times.
     """
 
     x: NDArray[np.float32]
     status: NDArray[np.uint8]
     label: NDArray[np.uint8] | None = None
+    time_s: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.x)

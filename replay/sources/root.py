@@ -42,10 +42,13 @@ class RootReader:
             for text in getattr(config, name)
         )
         self.n_keys = (len(config.event_id), len(config.order))
+        self._time = Expression(config.time, where="source.time") if config.time else None
+        self.time_step_s = config.time_step_s if config.time else None
         self._branches = self._needed_branches()
         self._tree = Tree(path, config.tree)
         try:
             self._tree.require(self._branches)
+            self._tree.require(self._time.branches if self._time else ())
             rows = self._tree.cluster_rows(self._branches)
             self._block_rows = min(max(rows, 1024), 32_768)
             self.read_rows(0, min(1, self.n_rows))  # wrong types show at the start of a run
@@ -119,6 +122,13 @@ class RootReader:
         columns = self._tree.read(names, start, stop)
         values = [key.evaluate(columns, stop - start).values for key in self._keys]
         return np.stack(values, axis=1).astype(np.float64)
+
+    def read_times(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Returns when rows start to stop were recorded, in seconds, shape (stop - start,)."""
+        if self._time is None:
+            raise InputError(f"expected source.time; got none; for {self.path}")
+        columns = self._tree.read(sorted(self._time.branches), start, stop)
+        return self._time.evaluate(columns, stop - start).values
 
     def close(self) -> None:
         """Closes the file; safe to call twice."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SPLITMIX_GAMMA = 0x9E3779B97F4A7C15
-THINNING, BLOCK_ORDER, ROW_ORDER = 1, 2, 3
+THINNING, BLOCK_ORDER, ROW_ORDER, PRESCALE = 1, 2, 3, 4
 """The uses of a seed; each has random numbers of its own."""
 
 

@@ -94,7 +94,9 @@ def kept(path: Path, **changes) -> Quarantine:
 
 def read_on(quarantine: Quarantine, first: int = 0) -> None:
     x = np.array([[1, 2], [np.nan, 3], [4, np.inf]], dtype=np.float32)
-    quarantine.take(first, x, np.array([0, 3, 4], dtype=np.uint8))
+    quarantine.take(
+        first, x, np.array([Status.GOOD, Status.NOT_A_NUMBER, Status.INFINITE], dtype=np.uint8)
+    )
 
 
 def test_the_file_says_which_events_were_bad_why_and_where_they_are(tmp_path: Path) -> None:

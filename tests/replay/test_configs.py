@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onlineflows.cli.config import load_config
+from replay.profiles import profile_of
 from replay.sources import open_source
 from streams import Status
 
@@ -25,6 +27,15 @@ FILES = {
 def test_a_configuration_is_complete(name: str) -> None:
     config = load_config(CONFIGS / f"{name}.toml")
     assert config.run.name == name
+
+
+def test_the_fill_lasts_for_one_fill() -> None:
+    config = load_config(CONFIGS / "fill.toml")
+    pacing = config.pacing
+    expected = profile_of(pacing).expected(np.array([pacing.fill.stable_s]))[0]
+    assert config.source.type == "standin"
+    assert 0.99 * expected < config.source.n_events < expected
+    assert [(p.name, p.keep) for p in config.prescales] == [("light", 10), ("heavy", 1)]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -16,7 +16,14 @@ from replay import producer
 from replay.epoch import epoch_of
 from replay.producer import run_producer
 from replay.report import ProducerReport, Progress
-from replay.settings import PacingConfig, QuarantineConfig, ReplayConfig, SelectionConfig
+from replay.settings import (
+    FillConfig,
+    PacingConfig,
+    PrescaleConfig,
+    QuarantineConfig,
+    ReplayConfig,
+    SelectionConfig,
+)
 from replay.sources.files import FileSource
 from replay.sources.integrity import Stamp
 from replay.sources.reader import Rows
@@ -567,7 +574,10 @@ def test_bad_events_are_told_by_reason_and_kept(studio: Studio, tmp_path: Path) 
     report = studio.run(events(300, status=status), quarantine=QuarantineConfig(str(path)))
     document = report.document()
     reasons = document["bad_by_reason"]
-    assert reasons == {"negative": (status == 6).sum(), "no_particles": (status == 7).sum()}
+    assert reasons == {
+        "negative": (status == Status.NEGATIVE).sum(),
+        "no_particles": (status == Status.NO_PARTICLES).sum(),
+    }
     assert sum(reasons.values()) == document["bad"]
     assert studio.learner is not None
     assert studio.learner.ledger.document()["bad_by_reason"] == reasons
@@ -798,3 +808,183 @@ def test_telemetry_says_where_the_stream_stands_and_how_it_ended(studio: Studio)
     last = desk.published[-1]
     assert (last.state, last.condition, last.next_event) == ("ended", "GOOD", 200)
     assert last.rate_hz == 100.0
+
+
+FIFTH = (PrescaleConfig("low", "m < 2000", 5), PrescaleConfig("odd", "y > 0", 3))
+
+
+@pytest.mark.parametrize("mode", ["lossless", "realtime"])
+def test_what_is_prescaled_away_is_accounted_for(studio: Studio, mode: Any) -> None:
+    studio.wire = replace(studio.wire, mode=mode, window_batches=10**6)
+    report = studio.run(events(4000), prescales=FIFTH, replay=ReplayConfig(lumisection_events=500))
+    totals = report.ledger.totals
+    assert totals.sent + totals.prescaled == totals.generated == 4000
+    assert totals.sent == len(studio.trained)
+    assert totals.prescaled + 5 * np.sqrt(320) * 4 > 5 * 320
+    assert studio.trained[-2000:] == list(range(2000, 4000))
+    assert studio.learner is not None
+    assert studio.learner.ledger.balance().is_balanced
+    assert studio.learner.ledger.document()["prescaled"] == totals.prescaled
+    low, odd = report.document()["prescales"]["selections"]
+    assert (low["passed"], low["passed"] - low["kept"]) == (2000, totals.prescaled)
+    assert odd["passed"] == 0
+    assert [r["passed"] for r in report.document()["prescales"]["lumisections"]][:5] == [
+        [500, 0],
+        [500, 0],
+        [500, 0],
+        [500, 0],
+        [0, 0],
+    ]
+
+
+def test_a_prescaled_stream_that_meets_no_room_is_busy_where_events_were_kept(
+    studio: Studio,
+) -> None:
+    studio.batch_s = 0.05
+    studio.wire = WireConfig(batch_events=8, window_batches=2, mode="realtime")
+    pacing = PacingConfig("constant", rate_hz=4000.0)
+    whole = studio.run(events(4000), prescales=FIFTH)
+    report = studio.run(events(4000), prescales=FIFTH, pacing=pacing)
+    assert report.ledger.totals.busy > 0
+    assert report.ledger.totals.prescaled == whole.ledger.totals.prescaled
+    assert report.prescales["selections"] == whole.prescales["selections"]
+
+
+def test_a_prescaled_stream_goes_on_after_a_resume_as_without(studio: Studio) -> None:
+    source = events(3000)
+    whole = studio.run(source, prescales=FIFTH)
+    assert studio.learner is not None
+    first = [(r.batch_number, r.position) for r in studio.learner.batches]
+    for at in (0, 17, 60):
+        source.seek(0)
+        studio.resume = first[at][1]
+        report = studio.run(source, prescales=FIFTH)
+        assert [(r.batch_number, r.position) for r in studio.learner.batches] == first[at + 1 :]
+        assert report.ledger.totals == whole.ledger.totals
+        known = report.prescales["selections"][0]
+        assert known["passed"] - known["kept"] + report.prescales["unrecorded"] == (
+            whole.ledger.totals.prescaled
+        )
+
+
+def test_prescales_are_told_at_the_begin_of_the_run_and_make_another_stream(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[RunBegan] = []
+
+    class Listening(producer.Sender):  # type: ignore[misc,name-defined]
+        def __init__(self, wire: WireConfig, begin: RunBegan, **words: Any) -> None:
+            told.append(begin)
+            super().__init__(wire, begin, **words)
+
+    monkeypatch.setattr(producer, "Sender", Listening)
+    for prescales in ((), FIFTH):
+        studio.run(events(100), prescales=prescales)
+    assert told[0].epoch != told[1].epoch
+    assert "prescales" not in told[0].config
+    assert told[1].config["prescales"][0] == {"name": "low", "select": "m < 2000", "keep": 5}
+
+
+def test_a_prescale_over_features_that_there_are_not_never_begins(studio: Studio) -> None:
+    with pytest.raises(InputError, match=r"prescales.a.select: expected features"):
+        studio.run(events(10), prescales=(PrescaleConfig("a", "mjj < 2"),))
+
+
+class Recorded(ArraySource):
+    """Events that were recorded at these times."""
+
+    times: np.ndarray
+
+    def read(self, n: int) -> Events:
+        events = super().read(n)
+        rows = slice(events.first_event, events.first_event + len(events))
+        return replace(events, time_s=self.times[rows])
+
+
+def recorded(times: np.ndarray) -> Recorded:
+    n = len(times)
+    x = np.stack([np.arange(n), np.zeros(n)], axis=1).astype(np.float32)
+    source = Recorded(SCHEMA, x)
+    source.times = times
+    return source
+
+
+AS_RECORDED = PacingConfig("recorded", speed=10.0)
+
+
+def test_recorded_events_are_sent_when_they_were_recorded(studio: Studio) -> None:
+    times = np.cumsum(np.random.default_rng(1).exponential(0.5, 300))
+    report = studio.run(recorded(times), pacing=AS_RECORDED)
+    assert studio.trained == list(range(300))
+    assert report.elapsed_s == pytest.approx((times[-1] - times[0]) / 10, abs=0.2)
+    assert report.live_s == pytest.approx(report.elapsed_s)
+
+
+def test_a_producer_listens_while_recorded_events_are_far_apart(studio: Studio) -> None:
+    stop = Stop()
+    studio.at_turn = lambda _: setattr(stop, "requested", studio.now > 30.0)
+    seen: list[Progress] = []
+    report = studio.run(
+        recorded(np.array([0.0, 1.0, 1e9])), pacing=AS_RECORDED, stop=stop, on_progress=seen.append
+    )
+    assert report.condition == "INTERRUPTED"
+    assert studio.trained == [0, 1]
+    assert report.elapsed_s == pytest.approx(30.0, abs=0.5)
+    assert len(seen) > 50
+
+
+def test_a_resumed_recording_goes_on_with_its_own_gaps(studio: Studio) -> None:
+    times = np.arange(300.0)
+    source = recorded(times)
+    studio.run(source, pacing=AS_RECORDED)
+    assert studio.learner is not None
+    position = studio.learner.batches[9].position
+    source.seek(0)
+    studio.resume, studio.now = position, 0.0
+    report = studio.run(source, pacing=AS_RECORDED)
+    assert studio.trained == list(range(position.next_event, 300))
+    assert report.elapsed_s == pytest.approx((299 - position.next_event) / 10, abs=0.2)
+
+
+def test_times_that_fall_abort_the_run_where_they_do(studio: Studio) -> None:
+    times = np.arange(300.0)
+    times[250:] -= 100.0
+    report = studio.run(recorded(times), pacing=AS_RECORDED)
+    assert report.condition == "ABORTED"
+    assert "expected times that are numbers and never fall" in report.text
+    n = len(studio.trained)
+    assert studio.trained == list(range(n))
+    assert 200 < n <= 250
+
+
+def test_a_recording_without_times_never_begins(studio: Studio) -> None:
+    with pytest.raises(InputError, match=r"pacing.arrivals: expected a source that knows when"):
+        studio.run(events(10), pacing=AS_RECORDED)
+
+
+def test_a_quiet_time_before_a_drop_is_not_dead(studio: Studio) -> None:
+    studio.batch_s = 1.0
+    studio.wire = WireConfig(batch_events=8, window_batches=1, mode="realtime")
+    pacing = PacingConfig("bursts", rate_hz=0.0, peak_hz=4000.0, period_s=10.0, burst_s=0.1)
+    report = studio.run(events(1200), pacing=pacing)
+    assert report.ledger.totals.busy > 0
+    assert report.elapsed_s > 20.0
+    assert report.live_s + report.dead_s == pytest.approx(report.elapsed_s)
+    assert report.dead_s < 0.5
+
+
+def test_a_fill_is_taken_up_where_its_event_belongs(studio: Studio) -> None:
+    """The second fill begins with the event that comes after the first: not with the rate of a
+    fresh fill from wherever the stream is taken up.
+    """
+    fill = FillConfig(lifetime_s=5.0, stable_s=20.0, turnaround_s=10.0, lumisection_s=1.0)
+    pacing = PacingConfig("fill", rate_hz=100.0, fill=fill)
+    source = events(490)  # nearly all of the 491 events that a fill brings
+    studio.run(source, pacing=pacing)
+    assert studio.learner is not None
+    late = next(r.position for r in studio.learner.batches if r.position.next_event > 440)
+    source.seek(0)
+    studio.resume, studio.now = late, 0.0
+    report = studio.run(source, pacing=pacing)
+    left = 490 - late.next_event
+    assert report.elapsed_s > 2 * left / 100.0

@@ -36,3 +36,37 @@ def test_sizes_that_do_not_fit_together_are_refused_when_they_are_read(wrong):
 def test_a_reservoir_may_be_smaller_than_a_mini_batch():
     sizes = ["buffer.kind=reservoir", "buffer.capacity=100"]
     assert load_config(None, sizes).learner.buffer.capacity == 100
+
+
+LOW = 'prescales=[{name = "low", select = "mjj < 2.5", keep = 10}]'
+
+
+def test_prescales_are_read_and_changed_by_name():
+    [low] = load_config(None, [LOW, "prescales.low.keep=7"]).prescales
+    assert (low.name, low.select, low.keep) == ("low", "mjj < 2.5", 7)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["prescales.low.keep=0"], r"prescales.low.keep: expected one in 1"),
+        (["prescales.low.kep=2"], r"prescales\[0\].kep: unknown key; nearest known: 'keep'"),
+        (["prescales.low.select=mjj <"], r"expected an expression .* prescales.low.select"),
+        (["prescales.low.select=mj < 2"], r"prescales.low.select: .* got 'mj'; .*'mjj'"),
+        (['prescales=[{name = "a"}, {name = "a"}]'], r"prescales: expected names that differ"),
+        (
+            [
+                "source.type=root",
+                'source.features=[{name = "MR", expression = "MR"}]',
+                'source.paths="a.root"',
+            ],
+            r"prescales.low.select: .* got 'mjj'; .*'MR'",
+        ),
+        (["pacing.arrivals=recorded"], r"pacing.arrivals: expected source.time .*'standin'"),
+        (["pacing.fill.decay=linear"], r"pacing.fill.decay: expected 'exponential' or 'burn_off'"),
+        (["pacing.fill.tau=3"], r"pacing.fill.tau: unknown key"),
+    ],
+)
+def test_prescales_and_pacing_that_make_no_sense_are_refused_when_they_are_read(wrong, message):
+    with pytest.raises(ConfigError, match="1 error in the configuration\n  .*" + message):
+        load_config(None, [LOW, *wrong])

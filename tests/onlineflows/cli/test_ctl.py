@@ -25,6 +25,7 @@ PRODUCER = {
     "live_s": 40.0,
     "dead_s": 10.0,
     "paused_s": 0.0,
+    "prescales": {"low mass": [4000, 800]},
 }
 
 
@@ -99,6 +100,7 @@ def test_a_status_is_told_in_lines(daemons: Any, command: Any, tmp_path: Path) -
     daemons("replay", reply=Reply(True, "running", PRODUCER))
     said = command("ctl", tmp_path, "status")
     assert "4,000 sent in 4 batches, 1,000 busy" in said.out
+    assert "selection low mass: 800 kept of 4,000" in said.out
     assert "realtime, poisson at 100 events/s, credit for 3 batches" in said.out
 
 

@@ -13,9 +13,11 @@ from onlineflows.cli.config import Config, load_config
 from onlineflows.cli.events import CHUNK_EVENTS, collected, configured, good_events, open_events
 from onlineflows.config import to_dict
 from onlineflows.errors import ConfigError
-from replay.settings import LhcoFeaturesConfig, StandinConfig
+from replay.prescales import Prescaler
+from replay.settings import LhcoFeaturesConfig, PrescaleConfig, StandinConfig
 from replay.sinks import open_sink
 from replay.sources.hdf5 import JET_COLUMNS, FeatureReader
+from replay.sources.standin import StandinSource
 from streams import LHCO, Events, EventSchema, Feature, InputError, SchemaError, SourceFile
 
 OTHER = EventSchema((Feature("m", "GeV", 0, 1), Feature("t", "", 0, 1)))
@@ -203,3 +205,12 @@ def test_a_source_is_closed_when_it_can_not_be_read_on() -> None:
     with pytest.raises(InputError, match="damaged"):
         collected(source)
     assert source.is_closed
+
+
+def test_what_a_prescale_has_left_out_is_left_out_again() -> None:
+    prescaler = Prescaler((PrescaleConfig("all", keep=3),), LHCO, seed=5)
+    config = StandinConfig(n_events=200_000, seed=5)
+    whole = StandinSource(config).read(200_000).x
+    keep = prescaler.choose(np.arange(200_000), whole)[1]
+    found = collected(StandinSource(config), prescaler=prescaler).x
+    np.testing.assert_array_equal(found, whole[keep])

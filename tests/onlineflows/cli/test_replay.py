@@ -13,7 +13,9 @@ import uproot
 from onlineflows.cli import replay
 from onlineflows.cli.config import load_config
 from onlineflows.cli.replay import public_document
+from replay.prescales import PrescaleCounts
 from replay.report import ProducerReport
+from replay.settings import PrescaleConfig
 from replay.sources.hdf5 import JET_COLUMNS
 from streams.ledger import ProducerLedger
 
@@ -181,29 +183,42 @@ def test_a_producer_without_a_consumer_gives_up(refused) -> None:
     assert "raise wire.connect_timeout_s" in said
 
 
+def report_of(**fields) -> ProducerReport:
+    ledger = ProducerLedger()
+    given = {
+        "ledger": ledger,
+        "lanes": (ledger, ledger),
+        "problems": (),
+        "bad": {},
+        "condition": "GOOD",
+        "text": "",
+        "error": None,
+        "epoch": "ab" * 16,
+        "is_acknowledged": True,
+        "elapsed_s": 1.0,
+        "live_s": 1.0,
+        "dead_s": 0.0,
+        "n_rewinds": 0,
+    }
+    return ProducerReport(**(given | fields))
+
+
 def test_lanes_that_do_not_add_up_fail_the_run(command, monkeypatch: pytest.MonkeyPatch) -> None:
     problems = ("100 events sent, but 90 in the lanes together",)
-    ledger = ProducerLedger()
-    report = ProducerReport(
-        ledger=ledger,
-        lanes=(ledger, ledger),
-        problems=problems,
-        bad={},
-        condition="GOOD",
-        text="",
-        error=None,
-        epoch="ab" * 16,
-        is_acknowledged=True,
-        elapsed_s=1.0,
-        live_s=1.0,
-        dead_s=0.0,
-        n_rewinds=0,
-    )
-    monkeypatch.setattr(replay, "produce", lambda *_, **__: report)
+    monkeypatch.setattr(replay, "produce", lambda *_, **__: report_of(problems=problems))
     said = command("replay", "-q", "--json", settings=("operation.health=false",))
     assert said.code == 1
     assert said.document["problems"] == list(problems)
     assert problems[0] in said.err
+
+
+def test_each_prescale_is_summed_up(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = PrescaleCounts((PrescaleConfig("low", "mjj < 2", 10),))
+    counts.record(0, 1, np.array([[12_000, 1_190]]))
+    report = report_of(prescales=counts.document(10_810))
+    monkeypatch.setattr(replay, "produce", lambda *_, **__: report)
+    said = command("replay", "-q", settings=("operation.health=false",))
+    assert "prescale low: 1,190 of 12,000 events kept (1 in 10)" in said.out
 
 
 @pytest.mark.parametrize("paths", ["/home/me/events.h5", "[/home/me/events.h5]"])

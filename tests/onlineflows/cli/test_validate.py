@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -182,3 +183,23 @@ def test_a_missing_file_of_labelled_events_is_refused(refused, finished_run, tmp
 
 def test_what_is_no_run_is_refused(refused, tmp_path: Path) -> None:
     assert "expected a snapshot" in refused("validate", tmp_path)
+
+
+@pytest.mark.usefixtures("few_events")
+def test_a_prescaled_snapshot_says_so_and_is_compared_with_a_prescaled_stream(
+    command, tmp_path: Path
+) -> None:
+    runs, low = f"run.directory={tmp_path}", '[{name = "low", select = "mjj < 3", keep = 4}]'
+    small = ("source.n_events=8000", "preprocess.fit_events=2000", "flow.blocks=1", "flow.hidden=8")
+    few = ("validate.folds=2", "validate.test_background=3000", "validate.test_signal=1000")
+    settings = (*small, *few, runs, "run.name=part", f"prescales={low}")
+    assert command("run", "-q", settings=settings).code == 0
+    prescales = json.loads((tmp_path / "part" / "prescales.json").read_text())
+    [counted] = prescales["selections"]
+    n_sent = 8000 - counted["passed"] + counted["kept"]
+    assert n_sent < 7000
+    said = command("inspect", tmp_path / "part")
+    assert re.search(r"prescaled +low: 1 in 4 of mjj < 3", said.out)
+    report = command("validate", tmp_path / "part", "-q", "--json").document
+    assert report["events_seen"] == n_sent
+    assert report["nats_to_truth"] is None

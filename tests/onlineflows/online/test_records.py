@@ -294,3 +294,12 @@ def test_a_limit_of_the_system_on_the_size_of_files_is_survived(tmp_path) -> Non
         f"{3 * N} {{'snapshot': 1, 'checkpoint': 1}} [{N}, {3 * N}, {3 * N}]",
     ]
     assert "no snapshot could be written; training goes on" in done.stderr
+
+
+def test_a_run_that_overwrites_another_leaves_nothing_of_its_prescales(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path)
+    directory.prescales.write_text("{}")
+    directory.prepare("resume")
+    assert directory.prescales.exists()
+    directory.prepare("overwrite")
+    assert not directory.prescales.exists()
