@@ -12,7 +12,7 @@ from rich.table import Table
 
 from onlineflows.cli.events import collected, open_events
 from onlineflows.cli.exits import DONE
-from onlineflows.cli.output import Output, require_folder
+from onlineflows.cli.output import Output, require_figure
 from onlineflows.cli.progress import progress
 from onlineflows.errors import ConfigError
 from onlineflows.offline.distributions import TwoSamples
@@ -41,7 +41,7 @@ def inspect(
     if overrides and data is None:
         raise ConfigError(f"--set {overrides[0]}: expected --data with a TOML file; got none")
     if figure is not None:
-        _check_figure(figure)
+        require_figure(figure)
         reference = None
         if data is not None:
             reference = collected(open_events(data, read.schema, overrides), FIGURE_EVENTS).x
@@ -105,12 +105,6 @@ def history_of(manifest: Manifest) -> History:
     points = np.array(manifest.history["points"], dtype=float).reshape(-1, 3)
     alarms = tuple(int(row[0]) for row in manifest.drift.get("alarms", ()))
     return History(points[:, 0], points[:, 1], alarms)
-
-
-def _check_figure(figure: Path) -> None:
-    if figure.suffix not in (".png", ".pdf"):
-        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {figure.name}")
-    require_folder(figure, "--figure")
 
 
 def _draw(

@@ -250,6 +250,31 @@ def inspect(
     raise typer.Exit(body(snapshot, output, data=data, figure=figure, overrides=overrides or ()))
 
 
+@app.command(epilog="Example: onlineflows diff runs/a runs/b --figure diff.pdf")
+def diff(
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="A snapshot, or a run directory: the older one.")
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, over the same events.")],
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Draw both into this PNG or PDF."),
+    ] = None,
+    model: ModelName = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to draw from each.")
+    ] = 50_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two snapshots: what changed, and how far apart their densities are."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.diff import diff as body
+
+    raise typer.Exit(body(a, b, output, figure=figure, model=model, n_samples=events, seed=seed))
+
+
 @app.command(epilog="Example: onlineflows sample runs/demo events.h5 --events 100000")
 def sample(
     snapshot: SnapshotPath,

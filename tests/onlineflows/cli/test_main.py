@@ -21,6 +21,7 @@ VERBS = {
     "replay": (["config"], DAEMON),
     "train": (["config"], DAEMON | LEARNER | {"--lane"}),
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
+    "diff": (["a", "b"], LOUD | {"--figure", "--model", "--events", "--seed"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
     "validate": (
