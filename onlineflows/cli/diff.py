@@ -171,10 +171,14 @@ def _whole(compared: DensityComparison) -> str:
     outside = f"; {n_outside:,} have no density under the other" if n_outside else ""
     lines = [
         "",
-        f"largest shift: {shift.name}, W1 = {shift.wasserstein_sigma:.4f} σ ({moved}; two draws of "
-        f"A: {shift.wasserstein_null:.3g})",
-        f"Jeffreys divergence: {compared.jeffreys:.4f} ± {compared.jeffreys_error:.4f} nats per "
-        "event",
+        (
+            f"largest shift: {shift.name}, W1 = {shift.wasserstein_sigma:.4f} σ ({moved}; two draws of "
+            f"A: {shift.wasserstein_null:.3g})"
+        ),
+        (
+            f"Jeffreys divergence: {compared.jeffreys:.4f} ± {compared.jeffreys_error:.4f} nats per "
+            "event"
+        ),
         f"  {', '.join(divergences)}",
         f"  from {len(compared.x_a):,} samples of each, seed {compared.seed}{outside}",
     ]

@@ -299,6 +299,56 @@ def sample(
     )
 
 
+@app.command(epilog="Example: onlineflows export runs/demo demo.onnx")
+def export(
+    snapshot: SnapshotPath,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="What to write: .onnx (log p, and beside it sampling), .md (a model card), or "
+            "samples as in `sample`.",
+        ),
+    ],
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX, whatever FILE ends in.")] = False,
+    sk_cathode: Annotated[
+        bool,
+        typer.Option("--sk-cathode", help="FILE is a folder for samples that sk_cathode reads."),
+    ] = False,
+    signal_region: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--signal-region",
+            metavar="LOW HIGH",
+            help="Of --sk-cathode; that of the snapshot's configuration without one.",
+        ),
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    model: ModelName = None,
+    replica: Replica = "0",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a snapshot for other programs: ONNX, a model card, files of samples."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.export import Wanted
+    from onlineflows.cli.export import export as body
+
+    wanted = Wanted(
+        n_events=events,
+        seed=seed,
+        model=model,
+        replica=replica,
+        as_onnx=onnx,
+        as_sk_cathode=sk_cathode,
+        signal_region=signal_region,
+    )
+    raise typer.Exit(body(snapshot, target, output, wanted))
+
+
 @app.command(epilog="Example: onlineflows score runs/lhco events.h5 --output log_prob.npy")
 def score(
     snapshot: SnapshotPath,
