@@ -169,16 +169,12 @@ def _whole(compared: DensityComparison) -> str:
     divergences = [f"KL({name}) = {kl.nats:.4f} ± {kl.error:.4f}" for name, kl in parts]
     n_outside = sum(kl.n_outside for _, kl in parts)
     outside = f"; {n_outside:,} have no density under the other" if n_outside else ""
+    jeffreys = f"{compared.jeffreys:.4f} ± {compared.jeffreys_error:.4f}"
+    null = f"two draws of A: {shift.wasserstein_null:.3g}"
     lines = [
         "",
-        (
-            f"largest shift: {shift.name}, W1 = {shift.wasserstein_sigma:.4f} σ ({moved}; two draws of "
-            f"A: {shift.wasserstein_null:.3g})"
-        ),
-        (
-            f"Jeffreys divergence: {compared.jeffreys:.4f} ± {compared.jeffreys_error:.4f} nats per "
-            "event"
-        ),
+        f"largest shift: {shift.name}, W1 = {shift.wasserstein_sigma:.4f} σ ({moved}; {null})",
+        f"Jeffreys divergence: {jeffreys} nats per event",
         f"  {', '.join(divergences)}",
         f"  from {len(compared.x_a):,} samples of each, seed {compared.seed}{outside}",
     ]

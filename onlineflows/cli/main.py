@@ -226,6 +226,13 @@ def inspect(
         Path | None,
         typer.Option("--figure", metavar="FILE", help="Draw one page into this PNG or PDF."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page that needs nothing else."),
+    ] = None,
+    opens: Annotated[
+        bool, typer.Option("--open", help="Show that page in the browser; writes it if needed.")
+    ] = False,
     verify: Annotated[
         str | None,
         typer.Option(
@@ -245,9 +252,11 @@ def inspect(
         from onlineflows.cli.verify import verify as check
 
         raise typer.Exit(check(snapshot, verify, output))
+    from onlineflows.cli.inspect import Drawn
     from onlineflows.cli.inspect import inspect as body
 
-    raise typer.Exit(body(snapshot, output, data=data, figure=figure, overrides=overrides or ()))
+    drawn = Drawn(figure, html, opens, data, overrides or ())
+    raise typer.Exit(body(snapshot, output, drawn))
 
 
 @app.command(epilog="Example: onlineflows diff runs/a runs/b --figure diff.pdf")

@@ -13,7 +13,7 @@ from onlineflows.cli.events import good_events, open_events
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output, require_folder
 from onlineflows.cli.progress import progress
-from onlineflows.errors import DataError
+from onlineflows.errors import ConfigError, DataError
 from onlineflows.online.snapshot import read_snapshot
 
 
@@ -29,6 +29,8 @@ def score(
 ) -> int:
     """Evaluates log p(x) for every good event, in nats; returns the exit code."""
     if target is not None:
+        if target.suffix != ".npy":
+            raise ConfigError(f"--output: expected a name ending in .npy; got {target.name}")
         require_folder(target, "--output")
     read = read_snapshot(snapshot)
     density = chosen_density(read, model, replica)

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from onlineflows.offline.comparison import DensityComparison
-from onlineflows.offline.distributions import TwoSamples, draw_marginal
+from onlineflows.offline.distributions import TwoSamples, add_marginal
 from onlineflows.offline.style import MODEL, axis_label, new_figure, styled, title
 
 COLUMNS = 3
@@ -30,9 +30,7 @@ def comparison_figure(compared: DensityComparison, names: tuple[str, str]) -> Fi
         grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
         for i in range(compared.schema.n_features):
             row, column = divmod(i, columns)
-            main = figure.add_subplot(grid[2 * row, column])
-            ratio = figure.add_subplot(grid[2 * row + 1, column], sharex=main)
-            draw_marginal(main, ratio, samples, i)
+            main = add_marginal(figure, grid, (row, column), samples, i)
             if i == 0:
                 main.legend(loc="upper right")
                 title(main, compared.model)
