@@ -53,6 +53,8 @@ def export(path: Path, target: Path, output: Output, wanted: Wanted) -> int:
     if wanted.as_onnx or target.suffix == ONNX:
         return _onnx(path, target, output, wanted)
     if target.suffix == CARD:
+        if wanted.model is not None or wanted.replica != "0":
+            raise ConfigError("--model, --replica: a model card is of all models: leave them out")
         return _card(path, target, output)
     if target.suffix in SUFFIXES:
         return sample(
@@ -89,7 +91,7 @@ def _onnx(path: Path, target: Path, output: Output, wanted: Wanted) -> int:
         with progress("tracing samples", quiet=output.quiet):
             model = sample_model(density, about)
             _write(sampler, model.content)
-            files[sampler] = _checked(model, "samples", "standard deviations")
+            files[sampler] = _checked(model, "samples", "widths")
         note = None
     else:
         note = "no sampler: a mean of densities is sampled by drawing from each in turn (--replica)"

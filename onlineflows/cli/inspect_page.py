@@ -79,7 +79,8 @@ def spectra_of(snapshot: Snapshot, samples: TwoSamples) -> list[Spectrum]:
         if not low < high:  # a window beyond everything that is drawn
             low, high = support.low, support.high
         # Middles of cells: on an edge of a support log p is that of a point, not of its neighbours.
-        m = low + (np.arange(SPECTRUM_POINTS) + 0.5) * ((high - low) / SPECTRUM_POINTS)
+        steps = np.arange(SPECTRUM_POINTS) + 0.5
+        m = np.asarray(low + steps * (high - low) / SPECTRUM_POINTS, dtype=np.float64)
         density = np.exp(snapshot.density(entry.name).log_prob_resonant(m))
         spectra.append(Spectrum(entry.name, m, density))
     return spectra

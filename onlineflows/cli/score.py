@@ -29,9 +29,9 @@ def score(
 ) -> int:
     """Evaluates log p(x) for every good event, in nats; returns the exit code."""
     if target is not None:
+        require_folder(target, "--output")
         if target.suffix != ".npy":
             raise ConfigError(f"--output: expected a name ending in .npy; got {target.name}")
-        require_folder(target, "--output")
     read = read_snapshot(snapshot)
     density = chosen_density(read, model, replica)
     parts: list[NDArray[np.float64]] = []

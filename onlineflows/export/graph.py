@@ -3,8 +3,8 @@
 `Density` maps with numpy and picks the events inside the support by index. A graph has neither:
 here the same mathematics is a chain of torch operations on whole columns, every event passes
 through, and what is outside is masked at the end. The preprocessing is computed in float64, as
-there: near an edge of the support float32 can't tell neighbouring values of log p apart. The flow
-is computed in float32, θ's own precision.
+there: in float32, values near the far edge of a support have no distance from it, and log p is
+off by a hundredth of a nat. The flow is computed in float32, θ's own precision.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,12 @@ EDGE = EPSILON * 1e-9
 
 class MarginalGraph(nn.Module):
     """`MarginalMap` in torch. Columns in, columns out: shapes (d, n), float64."""
+
+    table: Tensor
+    is_tail: Tensor
+    v: Tensor
+    z: Tensor
+    first: Tensor
 
     def __init__(self, marginal: MarginalMap) -> None:
         super().__init__()
@@ -125,6 +131,8 @@ class LogProbGraph(nn.Module):
     Args:
         densities: over one schema.
     """
+
+    centre: Tensor
 
     def __init__(self, densities: Sequence[Density]) -> None:
         super().__init__()

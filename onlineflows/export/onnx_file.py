@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 EXTRA = "onnx"
 AGREEMENT = 1e-4
-"""The largest difference of log p, in nats, and of samples, in widths, that goes without saying."""
+"""The largest difference that goes without saying."""
+LARGE_LOG_PROB = 100.0
+"""Beyond it, differences of log p are taken relative to it: float32 has seven digits."""
 CHECKED_EVENTS = 2000
 TRACED_EVENTS = 7
 """Any number but 0 and 1, which tracing takes for constants."""
@@ -43,8 +45,9 @@ class OnnxModel:
 
     Args:
         content: of the file.
-        difference: the largest difference from the density that was met: of log p, in nats; of
-            samples, in the features' standard deviations.
+        difference: the largest difference from the density that was met: of log p, in nats, or in
+            hundredths of it where it is beyond ±100; of samples, in the features' central widths,
+            or relative to those that are larger.
         n_checked: events that it was looked for in.
     """
 
@@ -104,8 +107,9 @@ def sample_model(density: Density, about: Mapping[str, Any]) -> OnnxModel:
     with torch.no_grad():
         expected = density.preprocessing.inverse(density.flow.inverse(noise).numpy())
     kept = is_event & density.schema.in_support(expected.astype(np.float32))
-    width = expected[kept].std(axis=0)
-    apart = np.abs(found[kept] - expected[kept]) / np.where(width > 0, width, 1.0)
+    low, high = np.quantile(expected[kept], [0.159, 0.841], axis=0)
+    scale = np.maximum((high - low) / 2, np.abs(expected[kept]))
+    apart = np.abs(found[kept] - expected[kept]) / np.where(scale > 0, scale, 1.0)
     difference = float(apart.max(initial=0.0))
     return _judged(OnnxModel(content, difference, int(kept.sum())), "samples", "widths")
 
@@ -204,9 +208,10 @@ def _members(density: Density | Mixture) -> list[Density]:
 
 
 def _largest_difference(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    """The largest |a - b|; where one is -inf, the other must be, too."""
-    both = np.isneginf(a) & np.isneginf(b)
-    return float(np.abs(a[~both] - b[~both]).max(initial=0.0))
+    """The largest |a - b|, relative to large b; where one is -inf, the other must be, too."""
+    finite = ~(np.isneginf(a) & np.isneginf(b))
+    scale = np.maximum(np.abs(b[finite]) / LARGE_LOG_PROB, 1.0)
+    return float((np.abs(a[finite] - b[finite]) / scale).max(initial=0.0))
 
 
 def _judged(model: OnnxModel, what: str, unit: str) -> OnnxModel:

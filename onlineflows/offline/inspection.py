@@ -83,13 +83,13 @@ def inspect_figure(
     rows = 1 + -(-n_cells // columns)
     with styled():
         figure = new_figure(17.0, 4.4 * rows)
-        top, below = figure.add_gridspec(2, 1, height_ratios=[1, rows - 1])
+        page = figure.add_gridspec(2, 1, height_ratios=[1, rows - 1])
         # The facts are as wide as two panels.
-        cells = top.subgridspec(1, 4)
+        cells = page[0].subgridspec(1, 4)
         _draw_facts(figure.add_subplot(cells[:2]), facts)
         draw_history(figure.add_subplot(cells[2]), history)
         _draw_matrix(figure.add_subplot(cells[3]), samples)
-        grid = below.subgridspec(2 * (rows - 1), columns, height_ratios=[3, 1] * (rows - 1))
+        grid = page[1].subgridspec(2 * (rows - 1), columns, height_ratios=[3, 1] * (rows - 1))
         for i in range(n):
             main = add_marginal(figure, grid, divmod(i, columns), samples, i)
             if i == 0:
