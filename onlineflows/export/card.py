@@ -20,6 +20,8 @@ SHOWN_SETTINGS = ("flow", "preprocess", "buffer", "optimiser", "trainer", "drift
 VALUE_NBYTES = 4
 """Of a feature on the wire: float32."""
 HASH_DIGITS = 16
+NOTHING: tuple[Any, ...] = (None, "", [], {})
+"""Settings that aren't set."""
 
 
 def model_card(snapshot: Snapshot, *, nbytes: int) -> str:
@@ -58,8 +60,11 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{cell(k)} {cell(v)}" for k, v in value.items() if v not in NOTHING)
     if isinstance(value, list | tuple):
-        return ", ".join(cell(item) for item in value) or "none"
+        between = "; " if any(isinstance(item, Mapping) for item in value) else ", "
+        return between.join(cell(item) for item in value) or "none"
     text = " ".join(str(value).split()).replace("&", "&amp;").replace("<", "&lt;")
     text = text.replace(">", "&gt;")
     for mark in "\\`*_[]|":
@@ -117,10 +122,11 @@ def _end(value: float) -> float | None:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The entries of nested tables under dotted names, without folders and what isn't set."""
     found: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
             found |= _flat(value, f"{prefix}{key}.")
-        elif key not in ("path", "paths"):
+        elif key not in ("path", "paths") and value not in NOTHING:
             found[f"{prefix}{key}"] = value
     return found

@@ -147,4 +147,5 @@ def test_the_code_on_the_card_runs(tmp_path: Path) -> None:
 
 def test_lists_and_answers_are_written_out() -> None:
     assert cell([1, 2.5, "x"]) == "1, 2.5, x"
+    assert cell([{"name": "m", "unit": ""}, {"name": "t"}]) == "name m; name t"
     assert (cell([]), cell(True), cell(False)) == ("none", "yes", "no")
