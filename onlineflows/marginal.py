@@ -37,16 +37,20 @@ class MarginalMap:
         v: the knots, shape (d, k), ascending.
         z: their images, shape (d, k), ascending.
         slope: dz/dv at the knots, shape (d, k), positive.
+
+    Attributes:
+        pieces: coefficients of every piece of every feature, those of feature i from i (k + 1) on.
+        is_tail: which of them lie beyond the knots, shape (d (k + 1),).
     """
 
     def __init__(self, v: Array, z: Array, slope: Array) -> None:
         self.v = v
         self.z = z
         self.slope = slope
-        self._pieces = _pieces(v, z, slope)
+        self.pieces = _pieces(v, z, slope)
         is_tail = np.zeros((len(v), v.shape[1] + 1), dtype=np.bool_)
         is_tail[:, [0, -1]] = True
-        self._is_tail = is_tail.ravel()
+        self.is_tail = is_tail.ravel()
 
     @classmethod
     def fit(cls, v: Array, knots: int) -> Self:
@@ -78,13 +82,13 @@ class MarginalMap:
     def forward(self, v: Array) -> tuple[Array, Array]:
         """Returns z and log ∂z/∂v of events on the line; all of shape (d, n)."""
         number = self._find(self.v, v)
-        piece = self._pieces.take(number)
+        piece = self.pieces.take(number)
         t = (v - piece.v) * piece.per_width
         denominator = 1 + piece.bend * t * (1 - t)
         z = piece.z + t * (piece.rise + t * piece.curve) / denominator
         slope = (piece.slope_0 + t * (piece.slope_1 + t * piece.slope_2)) / denominator**2
         log_slope = np.log(slope)
-        tails = np.nonzero(self._is_tail.take(number))
+        tails = np.nonzero(self.is_tail.take(number))
         linear = z[tails] - piece.z[tails]
         bent = np.log1p(np.abs(linear))
         z[tails] = piece.z[tails] + np.copysign(bent, linear)
@@ -94,9 +98,9 @@ class MarginalMap:
     def inverse(self, z: Array) -> Array:
         """Returns the events on the line, shape (d, n): the stable root of a quadratic."""
         number = self._find(self.z, z)
-        piece = self._pieces.take(number)
+        piece = self.pieces.take(number)
         rise = z - piece.z
-        tails = np.nonzero(self._is_tail.take(number))
+        tails = np.nonzero(self.is_tail.take(number))
         rise[tails] = np.copysign(np.expm1(np.abs(rise[tails])), rise[tails])
         bent = piece.bend * rise
         a, b = piece.curve + bent, piece.rise - bent
@@ -118,7 +122,7 @@ class MarginalMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pieces:
+class Pieces:
     """Coefficients of the pieces between knots, tails included; all of the same shape.
 
     In t = (v - v_k) per_width, z = z_k + (rise t + curve t²) / q and
@@ -136,14 +140,14 @@ class _Pieces:
     slope_1: Array
     slope_2: Array
 
-    def take(self, number: NDArray[np.int64]) -> "_Pieces":
+    def take(self, number: NDArray[np.int64]) -> "Pieces":
         """Returns the coefficients of the pieces with these numbers."""
-        return _Pieces(
+        return Pieces(
             *(getattr(self, name).take(number) for name in type(self).__dataclass_fields__)
         )
 
 
-def _pieces(v: Array, z: Array, slope: Array) -> _Pieces:
+def _pieces(v: Array, z: Array, slope: Array) -> Pieces:
     """Returns the coefficients of every piece of every feature, flat, shape (d (k + 1),)."""
     d, k = v.shape
     width, height = np.ones((d, k + 1)), np.empty((d, k + 1))
@@ -168,7 +172,7 @@ def _pieces(v: Array, z: Array, slope: Array) -> _Pieces:
         2 * (secant - left),
         second,
     )
-    return _Pieces(*(a.ravel() for a in arrays))
+    return Pieces(*(a.ravel() for a in arrays))
 
 
 def _fit_feature(v: Array, z: Array, levels: Array) -> tuple[Array, Array, Array]:

@@ -11,6 +11,7 @@ from pydantic import Field
 from onlineflows.config import load, to_dict
 from onlineflows.errors import ConfigError
 from onlineflows.model_settings import JOINT, ModelConfig
+from onlineflows.online.rundir import LANE
 from onlineflows.settings import (
     BufferConfig,
     CheckpointConfig,
@@ -117,7 +118,7 @@ class Config:
     @property
     def directory(self) -> Path:
         """The folder of this consumer's results: the run's, or its lane's within that."""
-        lane = f"lane-{self.wire.lane}" if self.wire.lanes > 1 else ""
+        lane = f"{LANE}{self.wire.lane}" if self.wire.lanes > 1 else ""
         return self.run.path / lane
 
     @property

@@ -1,54 +1,90 @@
 """`onlineflows inspect`: what a snapshot holds, and its one-page figure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from onlineflows.cli.events import collected, open_events
 from onlineflows.cli.exits import DONE
-from onlineflows.cli.output import Output, require_folder
-from onlineflows.cli.progress import progress
-from onlineflows.errors import ConfigError
-from onlineflows.offline.distributions import TwoSamples
-from onlineflows.offline.inspection import History, inspect_figure
-from onlineflows.offline.style import save_page
+from onlineflows.cli.output import Output
+from onlineflows.errors import ConfigError, SnapshotError
+from onlineflows.offline.inspection import History
 from onlineflows.online.manifest import Manifest, ModelEntry
+from onlineflows.online.rundir import lane_folders
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
 from replay.settings import PrescaleConfig
 
-FIGURE_EVENTS = 500_000
-"""Events drawn for a figure; of a reference as many are read at most."""
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What is drawn of a snapshot, and where to.
+
+    Args:
+        figure: a page as PNG or PDF.
+        page: a page as HTML.
+        opens: whether to show that page in the user's browser.
+        data: events to draw beside the density.
+        overrides: of the configuration that says where the events are.
+    """
+
+    figure: Path | None = None
+    page: Path | None = None
+    opens: bool = False
+    data: Path | None = None
+    overrides: Sequence[str] = ()
 
 
-def inspect(
-    snapshot: Path,
-    output: Output,
-    *,
-    data: Path | None,
-    figure: Path | None,
-    overrides: Sequence[str],
-) -> int:
+def inspect(snapshot: Path, output: Output, drawn: Drawn) -> int:
     """Prints what a snapshot says of itself and draws it; returns the exit code."""
+    draws = bool(drawn.figure or drawn.page or drawn.opens)
+    if drawn.data is not None and not draws:
+        raise ConfigError(
+            "--data: expected a --figure or an --html page to draw the comparison into; got none"
+        )
+    if drawn.overrides and drawn.data is None:
+        raise ConfigError(f"--set {drawn.overrides[0]}: expected --data with a TOML file; got none")
+    if not draws and (lanes := lane_folders(snapshot)):
+        return inspect_lanes(snapshot, lanes, output)
     path = find_snapshot(snapshot)
     read = read_snapshot(path)
-    if data is not None and figure is None:
-        raise ConfigError("--data: expected a --figure to draw the comparison into; got none")
-    if overrides and data is None:
-        raise ConfigError(f"--set {overrides[0]}: expected --data with a TOML file; got none")
-    if figure is not None:
-        _check_figure(figure)
-        reference = None
-        if data is not None:
-            reference = collected(open_events(data, read.schema, overrides), FIGURE_EVENTS).x
-        _draw(path, read, figure, reference, output)
-    document = _document(path, read) | {"figure": figure}
-    output.result(document, _text(path, read, figure))
+    files: dict[str, Path | None] = {"figure": None, "page": None}
+    if draws:
+        from onlineflows.cli.inspect_page import draw
+
+        files |= draw(path, read, facts(path, read), drawn, quiet=output.quiet)
+    output.result(_document(path, read) | files, _text(path, read, files))
+    return DONE
+
+
+def inspect_lanes(run: Path, lanes: Sequence[Path], output: Output) -> int:
+    """Prints which lanes a run has and what the newest snapshot of each says."""
+    rows = [("lane", "snapshot", "events seen", "newest NLL", "gate", "condition")]
+    documents: list[dict[str, Any]] = []
+    for lane in lanes:
+        try:
+            path = find_snapshot(lane)
+        except SnapshotError:
+            documents.append({"lane": lane, "snapshot": None})
+            rows.append((lane.name, "none yet", "", "", "", ""))
+            continue
+        read = read_snapshot(path)
+        documents.append({"lane": lane, **_document(path, read)})
+        said = facts(path, read)
+        keys = ("events seen", "newest NLL", "gate", "condition")
+        seen, nll, gate, condition = (said[key] for key in keys)
+        rows.append((lane.name, path.name, seen, nll.split()[0], gate.split(":")[0], condition))
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name)
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    title = f"{run}: {len(lanes)} lanes; see one with: onlineflows inspect {lanes[0]}"
+    output.result({"run": run, "lanes": documents}, f"{title}\n{_printed(table)}")
     return DONE
 
 
@@ -57,19 +93,15 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
     manifest = snapshot.manifest
     skipped = sum(manifest.ledger.get("skipped", {}).values())
     history = manifest.history["points"]
-    several = len(manifest.models) > 1
     prescales = [
         f"{p.name}: 1 in {p.keep}{f' of {p.select}' if p.select else ''}"
         for p in prescales_of(manifest)
     ]
-    models = {
-        f"model {entry.name}" if several else "flow": _of_model(entry) for entry in manifest.models
-    }
     return {
         "run": f"{manifest.run_name}, run {manifest.run} ({manifest.ledger.get('mode', '')})",
         "written": f"{manifest.created_utc}{'' if manifest.final else ' (run not ended)'}",
         "features": ", ".join(snapshot.schema.names),
-        **models,
+        **_models(manifest.models),
         "parameters": f"{snapshot.n_parameters:,} float32",
         "size": f"{snapshot_nbytes(path):,} bytes",
         "events seen": f"{manifest.n_seen:,}",
@@ -90,18 +122,36 @@ def prescales_of(manifest: Manifest) -> tuple[PrescaleConfig, ...]:
     return tuple(PrescaleConfig(**prescale) for prescale in listed)
 
 
-def _of_model(entry: ModelEntry) -> str:
-    """A model in a line: its flow and, where that says something, region, events and replicas."""
+def _models(entries: Sequence[ModelEntry]) -> dict[str, str]:
+    """The models, a line each; the flow has its own where it is that of all."""
+    flows = [_flow(entry) for entry in entries]
+    common = len({*flows}) == 1
+    told = {"flow": flows[0]} if common else {}
+    for entry, flow in zip(entries, flows, strict=True):
+        parts = _parts(entry, several=len(entries) > 1)
+        if not common:
+            parts.append(flow)
+        if parts:
+            told[f"model {entry.name}"] = "; ".join(parts)
+    return told
+
+
+def _flow(entry: ModelEntry) -> str:
     flow = entry.flow
     bins = f", {flow.bins} bins" if flow.transform == "spline" else ""
-    parts = [f"{flow.family} {flow.transform}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}"]
-    if not entry.region.is_everything:
+    return f"{flow.family} {flow.transform}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}"
+
+
+def _parts(entry: ModelEntry, *, several: bool) -> list[str]:
+    """What a model has seen and how many θ it has, where that says something."""
+    parts = []
+    if several or not entry.region.is_everything:
         parts.append(str(entry.region))
         parts.append(f"{entry.n_taken:,} events" if entry.is_fitted else "nothing learned yet")
     if entry.replicas:
         kind = "bootstrap" if entry.bootstrap else "unweighted"
         parts.append(f"{entry.replicas} {kind} replicas")
-    return "; ".join(parts)
+    return parts
 
 
 def _gate(verdict: Mapping[str, Any]) -> str:
@@ -119,29 +169,6 @@ def history_of(manifest: Manifest) -> History:
     return History(points[:, 0], points[:, 1], alarms)
 
 
-def _check_figure(figure: Path) -> None:
-    if figure.suffix not in (".png", ".pdf"):
-        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {figure.name}")
-    require_folder(figure, "--figure")
-
-
-def _draw(
-    path: Path,
-    snapshot: Snapshot,
-    figure: Path,
-    reference: NDArray[np.float32] | None,
-    output: Output,
-) -> None:
-    with progress("drawing", quiet=output.quiet):
-        samples = snapshot.density().sample(FIGURE_EVENTS, seed=1)
-        page = inspect_figure(
-            facts(path, snapshot),
-            TwoSamples(snapshot.schema, samples, reference),
-            history_of(snapshot.manifest),
-        )
-        save_page(page, figure)
-
-
 def _document(path: Path, snapshot: Snapshot) -> dict[str, Any]:
     manifest = snapshot.manifest
     return {
@@ -152,12 +179,17 @@ def _document(path: Path, snapshot: Snapshot) -> dict[str, Any]:
     }
 
 
-def _text(path: Path, snapshot: Snapshot, figure: Path | None) -> str:
-    table = Table(title=str(path), title_justify="left", show_header=False, box=None)
+def _text(path: Path, snapshot: Snapshot, files: Mapping[str, Path | None]) -> str:
+    table = Table(title=Text(str(path)), title_justify="left", show_header=False, box=None)
     for name, value in facts(path, snapshot).items():
-        table.add_row(name, value)
-    if figure is not None:
-        table.add_row("figure", str(figure))
+        table.add_row(name, Text(value))
+    for name, file in files.items():
+        if file is not None:
+            table.add_row(name, Text(str(file)))
+    return _printed(table)
+
+
+def _printed(table: Table) -> str:
     console = Console(width=100)
     with console.capture() as captured:
         console.print(table)

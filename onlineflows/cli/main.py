@@ -226,6 +226,13 @@ def inspect(
         Path | None,
         typer.Option("--figure", metavar="FILE", help="Draw one page into this PNG or PDF."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page that needs nothing else."),
+    ] = None,
+    opens: Annotated[
+        bool, typer.Option("--open", help="Show that page in the browser; writes it if needed.")
+    ] = False,
     verify: Annotated[
         str | None,
         typer.Option(
@@ -245,9 +252,36 @@ def inspect(
         from onlineflows.cli.verify import verify as check
 
         raise typer.Exit(check(snapshot, verify, output))
+    from onlineflows.cli.inspect import Drawn
     from onlineflows.cli.inspect import inspect as body
 
-    raise typer.Exit(body(snapshot, output, data=data, figure=figure, overrides=overrides or ()))
+    drawn = Drawn(figure, html, opens, data, overrides or ())
+    raise typer.Exit(body(snapshot, output, drawn))
+
+
+@app.command(epilog="Example: onlineflows diff runs/a runs/b --figure diff.pdf")
+def diff(
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="A snapshot, or a run directory: the older one.")
+    ],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, over the same events.")],
+    figure: Annotated[
+        Path | None,
+        typer.Option("--figure", metavar="FILE", help="Draw both into this PNG or PDF."),
+    ] = None,
+    model: ModelName = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to draw from each.")
+    ] = 50_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")] = 1,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare two snapshots: what changed, and how far apart their densities are."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.diff import diff as body
+
+    raise typer.Exit(body(a, b, output, figure=figure, model=model, n_samples=events, seed=seed))
 
 
 @app.command(epilog="Example: onlineflows sample runs/demo events.h5 --events 100000")
@@ -272,6 +306,56 @@ def sample(
     raise typer.Exit(
         body(snapshot, target, output, n_events=events, seed=seed, model=model, replica=replica)
     )
+
+
+@app.command(epilog="Example: onlineflows export runs/demo demo.onnx")
+def export(
+    snapshot: SnapshotPath,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="What to write: .onnx (log p, and beside it sampling), .md (a model card), or "
+            "samples as in `sample`.",
+        ),
+    ],
+    onnx: Annotated[bool, typer.Option("--onnx", help="ONNX, whatever FILE ends in.")] = False,
+    sk_cathode: Annotated[
+        bool,
+        typer.Option("--sk-cathode", help="FILE is a folder for samples that sk_cathode reads."),
+    ] = False,
+    signal_region: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            "--signal-region",
+            metavar="LOW HIGH",
+            help="Of --sk-cathode; that of the snapshot's configuration without one.",
+        ),
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
+    ] = 100_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    model: ModelName = None,
+    replica: Replica = "0",
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a snapshot for other programs: ONNX, a model card, files of samples."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.export import Wanted
+    from onlineflows.cli.export import export as body
+
+    wanted = Wanted(
+        n_events=events,
+        seed=seed,
+        model=model,
+        replica=replica,
+        as_onnx=onnx,
+        as_sk_cathode=sk_cathode,
+        signal_region=signal_region,
+    )
+    raise typer.Exit(body(snapshot, target, output, wanted))
 
 
 @app.command(epilog="Example: onlineflows score runs/lhco events.h5 --output log_prob.npy")

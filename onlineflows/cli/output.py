@@ -46,6 +46,17 @@ def require_folder(path: Path, option: str) -> None:
         raise ConfigError(f"{option}: expected the name of a file; got the folder {path}")
 
 
+def require_figure(path: Path) -> None:
+    """Checks before any work that a figure can be put where ``--figure`` says.
+
+    Raises:
+        ConfigError: it is no PNG and no PDF, or there is no such folder.
+    """
+    if path.suffix not in (".png", ".pdf"):
+        raise ConfigError(f"--figure: expected a name ending in .png or .pdf; got {path.name}")
+    require_folder(path, "--figure")
+
+
 def _plain(value: Any) -> Any:
     """The JSON form of what the learner deals in."""
     if isinstance(value, np.generic | np.ndarray):

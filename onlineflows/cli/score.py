@@ -13,7 +13,7 @@ from onlineflows.cli.events import good_events, open_events
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output, require_folder
 from onlineflows.cli.progress import progress
-from onlineflows.errors import DataError
+from onlineflows.errors import ConfigError, DataError
 from onlineflows.online.snapshot import read_snapshot
 
 
@@ -30,6 +30,8 @@ def score(
     """Evaluates log p(x) for every good event, in nats; returns the exit code."""
     if target is not None:
         require_folder(target, "--output")
+        if target.suffix != ".npy":
+            raise ConfigError(f"--output: expected a name ending in .npy; got {target.name}")
     read = read_snapshot(snapshot)
     density = chosen_density(read, model, replica)
     parts: list[NDArray[np.float64]] = []

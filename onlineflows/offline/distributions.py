@@ -8,6 +8,7 @@ import mplhep
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpecBase
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 from scipy.stats import rankdata
@@ -87,7 +88,7 @@ DEFAULT_BINS = Bins()
 
 
 def marginals_figure(samples: TwoSamples, *, caption: str = "") -> Figure:
-    """Returns every feature's histogram, model against reference, with the ratio below.
+    """Returns every feature's histogram, model against reference with the ratio below.
 
     Args:
         samples: the events.
@@ -101,14 +102,38 @@ def marginals_figure(samples: TwoSamples, *, caption: str = "") -> Figure:
         grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
         for i in range(n):
             row, column = divmod(i, columns)
-            main = figure.add_subplot(grid[2 * row, column])
-            ratio = figure.add_subplot(grid[2 * row + 1, column], sharex=main)
-            draw_marginal(main, ratio, samples, i)
+            main = add_marginal(figure, grid, (row, column), samples, i)
             if i == 0:
                 main.legend(loc="upper right")
                 title(main, caption)
         figure.align_ylabels()
     return figure
+
+
+def add_marginal(
+    figure: Figure, grid: GridSpecBase, cell: tuple[int, int], samples: TwoSamples, column: int
+) -> Axes:
+    """Draws one feature's histogram, with a ratio panel where there is a reference.
+
+    Args:
+        figure: gets the panels.
+        grid: two rows of it, high and low, are a row of cells.
+        cell: row and column.
+        samples: the events.
+        column: the feature's index.
+
+    Returns:
+        The panel of the histograms.
+    """
+    row, place = cell
+    if samples.reference is None:
+        main = figure.add_subplot(grid[2 * row : 2 * row + 2, place])
+        draw_marginal(main, None, samples, column)
+        return main
+    main = figure.add_subplot(grid[2 * row, place])
+    ratio = figure.add_subplot(grid[2 * row + 1, place], sharex=main)
+    draw_marginal(main, ratio, samples, column)
+    return main
 
 
 def spectrum_figure(samples: TwoSamples, regions: Regions | None, *, caption: str = "") -> Figure:

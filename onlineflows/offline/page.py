@@ -1,14 +1,19 @@
-"""The page of a report: one HTML file that needs no other and fetches nothing."""
+"""Pages of reports and snapshots: each one HTML file that needs no other and fetches nothing."""
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from dataclasses import asdict
 from typing import Any
 
 import jinja2
 from matplotlib.figure import Figure
 
+from onlineflows.offline.changes import newest_nll
 from onlineflows.offline.closure import ESTIMATES
 from onlineflows.offline.style import as_data_uri
+from onlineflows.online.snapshot import Snapshot
+
+WIDE = 1.4
+"""Figures that are wider than so many heights have a line of the page to themselves."""
 
 _CAPTIONS = {
     "sic": "Significance improvement against signal efficiency. A line begins where the floor of "
@@ -26,9 +31,10 @@ _CAPTIONS = {
     "compression": "What a search finds with stored events, and with the snapshot: they are equal "
     "at f*; the snapshot takes as many bytes as the fraction f_store of the events.",
     "spectrum": "The resonant feature with signal region and sidebands.",
-    "marginals": "Every feature, snapshot against data. Ratio: points with the samples' "
-    "statistical error, band with that of the data.",
-    "correlations": "Spearman's rank correlations and their difference.",
+    "marginals": "Every feature of the snapshot's samples, beside data where there are any. Ratio: "
+    "points with the samples' statistical error, band with that of the data.",
+    "correlations": "Spearman's rank correlations, and their difference where there are data.",
+    "models": "What each model says of the resonant feature: densities of their own regions.",
     "nll": "Negative log-likelihood of new events before they were trained on.",
 }
 
@@ -43,8 +49,39 @@ def render_page(
         rows: lines of the comparison with name, max_sic, auc, trained_on.
         figures: figures by name, in the order they are shown.
     """
-    source = resources.files("onlineflows.offline").joinpath("templates/report.html.j2")
+    content = {"report": report, "rows": rows, "estimates": ESTIMATES}
+    return _rendered("report.html.j2", str(report["run"]), content, figures)
+
+
+def render_snapshot_page(
+    snapshot: Snapshot, facts: Mapping[str, str], figures: Mapping[str, Figure], *, nbytes: int
+) -> str:
+    """Returns what a snapshot holds as one HTML page with its figures inside.
+
+    Args:
+        snapshot: what is shown.
+        facts: name and value of what is worth knowing, in the order they are shown.
+        figures: figures by name, in the order they are shown.
+        nbytes: size of the snapshot's files in bytes.
+    """
+    manifest = snapshot.manifest
+    content = {
+        "manifest": manifest,
+        "document": asdict(manifest),
+        "schema": snapshot.schema,
+        "n_parameters": snapshot.n_parameters,
+        "nbytes": nbytes,
+        "nll": newest_nll(manifest),
+        "facts": facts,
+    }
+    return _rendered("snapshot.html.j2", manifest.run_name, content, figures)
+
+
+def _rendered(
+    template: str, title: str, content: Mapping[str, Any], figures: Mapping[str, Figure]
+) -> str:
     environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("onlineflows.offline"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -52,11 +89,15 @@ def render_page(
     )
     environment.filters["size"] = readable_size
     shown = [
-        {"name": name, "uri": as_data_uri(figure), "caption": _CAPTIONS.get(name, "")}
+        {
+            "name": name,
+            "uri": as_data_uri(figure),
+            "caption": _CAPTIONS.get(name, ""),
+            "is_wide": figure.get_figwidth() > WIDE * figure.get_figheight(),
+        }
         for name, figure in figures.items()
     ]
-    template = environment.from_string(source.read_text(encoding="utf-8"))
-    return template.render(report=report, rows=rows, figures=shown, estimates=ESTIMATES)
+    return environment.get_template(template).render(title=title, figures=shown, **content)
 
 
 def readable_size(nbytes: float) -> str:

@@ -8,6 +8,9 @@ from typing import Literal, Self
 from onlineflows.errors import ConfigError
 from onlineflows.online.durable import write_file
 
+LANE = "lane-"
+"""Begin of the name of a lane's folder, before its number."""
+
 Start = Literal["fresh", "resume", "overwrite", "continue"]
 
 
@@ -132,3 +135,9 @@ class RunDirectory:
                 f"{self.config}: expected to write the configuration there; got {error}; free "
                 "space or choose another run.directory"
             ) from error
+
+
+def lane_folders(path: Path) -> list[Path]:
+    """Returns the folders of a run's lanes, in the order of their numbers; none without lanes."""
+    lanes = [p for p in path.glob(f"{LANE}*") if p.name.removeprefix(LANE).isdecimal()]
+    return sorted(lanes, key=lambda p: int(p.name.removeprefix(LANE)))

@@ -33,6 +33,7 @@ from onlineflows.online.manifest import (
     manifest_document,
     spec_of,
 )
+from onlineflows.online.rundir import lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer
 from onlineflows.preprocess import Preprocessing
@@ -201,9 +202,15 @@ def find_snapshot(path: Path) -> Path:
     for candidate in (path, path / LATEST, path / "snapshots" / LATEST):
         if (candidate / MANIFEST_FILE).is_file():
             return candidate.resolve()
+    found = "none of them" if path.exists() else "no such folder"
+    if lanes := lane_folders(path):
+        found = (
+            f"a run of lanes, each with snapshots of its own: choose {path / lanes[0].name} or "
+            f"another of {', '.join(lane.name for lane in lanes)}"
+        )
     raise SnapshotError(
         f"{path}: expected a snapshot ({MANIFEST_FILE} and {MODEL_FILE}), a folder of snapshots "
-        f"or a run; got {'none of them' if path.exists() else 'no such folder'}"
+        f"or a run; got {found}"
     )
 
 

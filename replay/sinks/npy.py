@@ -20,6 +20,9 @@ class NpyWriter:
         has_label: whether the label is one more column.
     """
 
+    DTYPE = "<f4"
+    """Of every column."""
+
     def __init__(self, path: Path, names: tuple[str, ...], *, has_label: bool) -> None:
         self._n_columns = len(names) + has_label
         self._n_events = 0
@@ -29,7 +32,7 @@ class NpyWriter:
     def append(self, x: NDArray[np.float32], label: NDArray[np.uint8] | None) -> None:
         """Appends events and their labels."""
         table = x if label is None else np.column_stack([x, label.astype(np.float32)])
-        self._file.write(np.ascontiguousarray(table, dtype="<f4").tobytes())
+        self._file.write(np.ascontiguousarray(table, dtype=self.DTYPE).tobytes())
         self._n_events += len(x)
 
     def finish(self) -> None:
@@ -40,6 +43,6 @@ class NpyWriter:
 
     def _header(self) -> bytes:
         shape = (self._n_events, self._n_columns)
-        text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
+        text = f"{{'descr': '{self.DTYPE}', 'fortran_order': False, 'shape': {shape}, }}"
         length = HEADER_NBYTES - len(MAGIC) - 2
         return MAGIC + length.to_bytes(2, "little") + text.ljust(length - 1).encode() + b"\n"

@@ -2,13 +2,15 @@
 
 import re
 import shutil
+import tempfile
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import onlineflows.cli.inspect
+import onlineflows.cli.inspect_page
 from onlineflows.online.learned import MODEL_FILE
 from onlineflows.online.manifest import MANIFEST_FILE
 from onlineflows.online.seal import sealed, unsealed
@@ -25,7 +27,7 @@ def snapshot(finished_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def few_events(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onlineflows.cli.inspect, "FIGURE_EVENTS", 2000)
+    monkeypatch.setattr(onlineflows.cli.inspect_page, "FIGURE_EVENTS", 2000)
 
 
 @pytest.mark.parametrize("inside", ["", "snapshots", "snapshots/latest", "snapshots/000001"])
@@ -85,7 +87,9 @@ def test_a_snapshot_is_drawn_beside_events(command, finished_run: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--data", "events.npy"], "--data: expected a --figure"),
+        (["--data", "events.npy"], "--data: expected a --figure or an --html page"),
+        (["--html", "page.txt"], "--html: expected a name ending in .html; got page.txt"),
+        (["--html", "none/page.html"], "--html: expected a file in an existing folder"),
         (["--set", "source.seed=2"], "--set source.seed=2: expected --data with a TOML file"),
         (["--figure", "page.jpg"], "--figure: expected a name ending in .png or .pdf"),
         (["--figure", "none/page.png"], "--figure: expected a file in an existing folder"),
@@ -158,3 +162,78 @@ def test_a_path_without_a_snapshot_is_refused(name: str, refused, tmp_path: Path
 def test_a_snapshot_of_the_lhco_schema_names_its_units(command, finished_run: Path) -> None:
     schema = command("inspect", finished_run, "--json").document["manifest"]["schema"]
     assert [f["unit"] for f in schema["features"]] == [f.unit for f in LHCO.features]
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses that would have been shown in the user's browser."""
+    addresses: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", addresses.append)
+    return addresses
+
+
+@pytest.mark.usefixtures("few_events")
+def test_a_page_of_its_own_fetches_nothing_and_holds_what_is_known(
+    command, run_of_models: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    page = tmp_path / "page.html"
+    said = command("inspect", run_of_models, "--html", page, "-q")
+    assert (said.code, said.err, opened) == (0, "", [])
+    text = page.read_text()
+    assert set(re.findall(r'(?:src|href)="([^"]{0,12})', text)) == {"data:image/s"}
+    assert not re.search(r"https?://|<script|url\(", re.sub(r"base64,[^\"]*", "", text))
+    assert text.count("<figure") == 4
+    for words in ("Tainted: model &#39;late&#39;", "inside [3.1, 3.9]", "mjj (resonant)", "TeV"):
+        assert words in text
+
+
+@pytest.mark.usefixtures("few_events")
+def test_a_page_is_opened_where_it_was_written(
+    command, finished_run: Path, tmp_path: Path, opened: list[str]
+) -> None:
+    page = tmp_path / "page.html"
+    command("inspect", finished_run, "--html", page, "--open", "-q")
+    assert opened == [page.as_uri()]
+
+
+@pytest.mark.usefixtures("few_events")
+def test_a_page_that_is_only_opened_is_a_temporary_file(
+    command, finished_run: Path, tmp_path: Path, opened: list[str], monkeypatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    document = command("inspect", finished_run, "--open", "--json").document
+    assert Path(document["page"]).parent.parent == tmp_path
+    assert opened == [Path(document["page"]).as_uri()]
+    assert Path(document["page"]).name == "small-000001.html"
+
+
+@pytest.fixture
+def run_of_lanes(finished_run: Path, tmp_path: Path) -> Path:
+    """A run of three lanes, one of which has no snapshot yet."""
+    run = tmp_path / "run"
+    for lane in (0, 10):
+        snapshots = run / f"lane-{lane}" / "snapshots"
+        shutil.copytree(finished_run / "snapshots", snapshots, symlinks=True)
+    (run / "lane-2").mkdir()
+    return run
+
+
+def test_a_run_of_lanes_names_them(command, run_of_lanes: Path) -> None:
+    said = command("inspect", run_of_lanes)
+    assert said.code == 0
+    assert re.findall(r"^lane-\d+ +\w+", said.out, re.MULTILINE) == [
+        "lane-0   000001",
+        "lane-2   none",
+        "lane-10  000001",
+    ]
+    document = command("inspect", run_of_lanes, "--json").document
+    assert [lane["snapshot"] is None for lane in document["lanes"]] == [False, True, False]
+
+
+def test_what_wants_one_snapshot_is_told_which_lanes_there_are(
+    refused, run_of_lanes: Path, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.png"
+    for arguments in (["inspect", run_of_lanes, "--figure", page], ["sample", run_of_lanes, page]):
+        said = refused(*arguments)
+        assert f"choose {run_of_lanes / 'lane-0'} or another of lane-0, lane-2, lane-10" in said

@@ -20,8 +20,18 @@ VERBS = {
     "run": (["config"], DAEMON | LEARNER),
     "replay": (["config"], DAEMON),
     "train": (["config"], DAEMON | LEARNER | {"--lane"}),
-    "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
+    "inspect": (
+        ["snapshot"],
+        LOUD | {"--data", "--figure", "--html", "--open", "--set", "--verify"},
+    ),
+    "diff": (["a", "b"], LOUD | {"--figure", "--model", "--events", "--seed"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
+    "export": (
+        ["snapshot", "target"],
+        LOUD
+        | {"--onnx", "--sk-cathode", "--signal-region"}
+        | {"--events", "--seed", "--model", "--replica"},
+    ),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
     "validate": (
         ["snapshot"],

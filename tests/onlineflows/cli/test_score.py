@@ -113,3 +113,5 @@ def test_a_result_that_can_not_be_written_is_refused_before_any_work(
     assert "--output: expected a file in an existing folder" in said
     said = refused("score", finished_run, "unread.npy", "-o", tmp_path)
     assert "--output: expected the name of a file; got the folder" in said
+    said = refused("score", finished_run, "unread.npy", "-o", tmp_path / "x.txt")
+    assert "--output: expected a name ending in .npy; got x.txt" in said

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onlineflows.offline.distributions import TwoSamples
-from onlineflows.offline.inspection import History, inspect_figure, nll_figure
+from onlineflows.offline.inspection import History, Spectrum, inspect_figure, nll_figure
 from streams.schema import EventSchema, Feature
 
 
@@ -53,3 +53,33 @@ def test_an_empty_history_says_so() -> None:
     axes = nll_figure(History()).axes[0]
 
     assert [text.get_text() for text in axes.texts] == ["no history"]
+
+
+def spectra(*names: str) -> list[Spectrum]:
+    m = np.linspace(0, 5, 20)
+    return [Spectrum(name, m, np.exp(-m)) for name in names]
+
+
+def test_several_models_have_a_panel_more() -> None:
+    figure = inspect_figure(
+        {}, samples(3, with_reference=False), History(), spectra("joint", "window")
+    )
+    assert len(figure.axes) == 3 + 3 + 1
+    legend = figure.axes[-1].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == ["joint", "window"]
+
+
+def test_one_model_has_none() -> None:
+    figure = inspect_figure({}, samples(3, with_reference=False), History(), spectra("joint"))
+    assert len(figure.axes) == 3 + 3
+
+
+def test_many_and_long_facts_stay_in_their_panel() -> None:
+    facts = {f"model {i}": "inside [3.1, 3.9]; " * 8 for i in range(20)}
+    figure = inspect_figure(facts, samples(2, with_reference=False), History())
+    figure.draw_without_rendering()
+    panel = figure.axes[0].get_window_extent()
+    boxes = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert max(box.x1 for box in boxes) <= panel.x1
+    assert min(box.y0 for box in boxes) >= panel.y0 - 0.05 * panel.height

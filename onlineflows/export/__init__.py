@@ -1,0 +1,1 @@
+"""What a snapshot becomes for other programs: ONNX models, a card in Markdown."""
