@@ -16,6 +16,8 @@ OptimiserKind = Literal["schedule_free", "adam"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 """Names of models: they are typed in commands and name arrays in snapshots."""
 
+_SECTIONS = ("preprocess", "flow", "buffer", "optimiser", "trainer")
+
 JOINT = "joint"
 """Name of the one model that a run trains unless it says otherwise."""
 
@@ -80,6 +82,10 @@ class ModelConfig:
         replicas: number R of further θ that are trained on the same events beside the central one.
         bootstrap: whether replicas weigh events by Poisson(1) numbers of their own; otherwise they
             differ by their initial weights alone (a deep ensemble).
+        share: numbers k and n: the model learns the events of the k-th of n parts alone, k from 0,
+            into which the stream is dealt at random, by a hash of the run's seed and the event's
+            index. Models of different parts have no event in common: the one may select what the
+            other predicts.
         preprocess, flow, buffer, optimiser, trainer: settings that are this model's own; the
             run's sections hold for the rest.
     """
@@ -89,6 +95,7 @@ class ModelConfig:
     outside: tuple[float, float] | None = None
     replicas: int = 0
     bootstrap: bool = True
+    share: tuple[int, int] | None = None
     preprocess: PreprocessOverrides = field(default_factory=PreprocessOverrides)
     flow: FlowOverrides = field(default_factory=FlowOverrides)
     buffer: BufferOverrides = field(default_factory=BufferOverrides)
@@ -117,6 +124,11 @@ class ModelConfig:
                 f"models: {self.name!r}: outside: expected a finite interval; got "
                 f"{list(self.outside)}: say inside = [low, high] for one side alone"
             )
+        if self.share is not None and not 0 <= self.share[0] < self.share[1]:
+            raise ConfigError(
+                f"models: {self.name!r}: share: expected [k, n] with 0 <= k < n, the k-th of n "
+                f"parts, from 0; got {list(self.share)}"
+            )
         if self.replicas < 0:
             raise ConfigError(
                 f"models: {self.name!r}: replicas: expected at least 0; got {self.replicas}"
@@ -124,15 +136,13 @@ class ModelConfig:
 
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Returns the settings that are this model's own, by section."""
-        sections = {
-            name: _given(getattr(self, name))
-            for name in ("preprocess", "flow", "buffer", "optimiser", "trainer")
-        }
+        sections = {name: _given(getattr(self, name)) for name in _SECTIONS}
         return {name: given for name, given in sections.items() if given}
 
     def without_overrides(self) -> "ModelConfig":
         """Returns the model with the run's settings throughout."""
-        return ModelConfig(self.name, self.inside, self.outside, self.replicas, self.bootstrap)
+        sections = {name: type(getattr(self, name))() for name in _SECTIONS}
+        return dataclasses.replace(self, **sections)
 
 
 def require_distinct(models: tuple[ModelConfig, ...]) -> None:

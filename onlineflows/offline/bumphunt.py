@@ -10,7 +10,16 @@ from scipy.special import gammainc, ndtri
 from scipy.stats import norm
 
 from onlineflows.errors import DataError
-from onlineflows.offline.dijet import DijetFit, Floats, Spectrum, choose_fit, fit_dijet
+from onlineflows.offline.dijet import (
+    FEWEST,
+    DijetFit,
+    Floats,
+    Spectrum,
+    best_of,
+    candidates,
+    fit_dijet,
+    profiled,
+)
 from onlineflows.offline.metrics import Value
 from onlineflows.offline.regions import Interval
 
@@ -25,9 +34,10 @@ class Bump:
 
     Args:
         spectrum: the spectrum after the cut.
-        fit: the background fitted outside the signal region.
+        fit: the background fitted outside the signal region, by the best dijet function.
         observed: events in the signal region.
-        background: events expected there from the fit, with its error.
+        background: events expected there from the fit, with the error of the fit and of the choice
+            of the function.
         z_local: significance of the signal region, negative for a deficit.
         z_gaussian: the same from the background's value and error alone, in closed form: a check.
     """
@@ -56,29 +66,32 @@ def hunt(
     signal_region: Interval,
     *,
     guard: float = 0.0,
-    at_least: int = 3,
+    at_least: int = FEWEST,
     energy: float = 13.0,
 ) -> Bump:
     """Returns the local significance of the signal region of a spectrum.
 
-    The profile likelihood has the dijet function's parameters as nuisance parameters and a free
-    number of signal events in the signal region, which counts as one bin: the test statistic is
-    the fall of the deviance when that bin is left out of the fit. Significance is its root, by
-    Wilks's theorem.
+    The profile likelihood has the dijet function and its parameters as nuisance parameters and a
+    free number of signal events in the signal region, which counts as one bin: the test statistic
+    is the fall of the deviance when that bin is left out of the fit. Significance is its root, by
+    Wilks's theorem. With signal and without, each is free to take the function that describes it
+    best, at a penalty for each parameter: a function that the sidebands prefer by chance makes no
+    signal where another describes everything nearly as well.
 
     Args:
         spectrum: after the cut; edges at the ends of the signal region.
         signal_region: low and high of m.
         guard: width on both sides of the signal region that is left out of the fit, too, where
             the signal is wider than its region.
-        at_least: parameters of the dijet function; more are taken where they are needed.
+        at_least: parameters of the dijet function at least.
         energy: of the collision, in the unit of m.
 
     Raises:
         ConfigError, DataError: see `fit_dijet`.
 
     Reference:
-        Cowan, Cranmer, Gross, Vitells 2010 (1007.1727), equation 12.
+        Cowan, Cranmer, Gross, Vitells 2010 (1007.1727), equation 12; the choice of the function:
+        Dauncey, Kenzie, Wardle, Davies 2014 (1408.6865).
     """
     inside = spectrum.inside(signal_region)
     left_out = inside
@@ -86,12 +99,12 @@ def hunt(
         low, high = signal_region
         centres = 0.5 * (spectrum.edges[1:] + spectrum.edges[:-1])
         left_out = (centres > low - guard) & (centres < high + guard)
-    fit = choose_fit(spectrum, mask=left_out, at_least=at_least, energy=energy)
-    joint = _fit_with_region(spectrum, left_out, signal_region, fit)
-    background = fit.integral(signal_region)
+    fits = candidates(spectrum, mask=left_out, at_least=at_least, energy=energy)
+    joint = best_of([_fit_with_region(spectrum, left_out, signal_region, fit) for fit in fits])
+    fit, background = best_of(fits), profiled(fits, signal_region)
     counts = float(spectrum.counts[inside].sum())
     excess = spectrum.scale * counts - background.value
-    root = np.sqrt(max(joint.deviance - fit.deviance, 0.0))
+    root = np.sqrt(max(joint.penalised - fit.penalised, 0.0))
     return Bump(
         spectrum=spectrum,
         fit=fit,

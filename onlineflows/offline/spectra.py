@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from onlineflows.errors import ConfigError, DataError
 from onlineflows.offline.bumphunt import CUTS, Bump, hunt, search, thresholds
-from onlineflows.offline.dijet import Spectrum, aligned_edges
+from onlineflows.offline.dijet import FEWEST, Spectrum, aligned_edges
 from onlineflows.offline.material import Material
 from onlineflows.offline.style import BAND, MODEL, axis_label, new_figure, styled, title
 from onlineflows.settings import ValidateConfig
@@ -93,7 +93,7 @@ def hunt_after_cuts(
         raise DataError(
             f"expected events in the range of the fit {settings.fit_range}; got {len(within)}"
         )
-    documents, at_least = [], 3
+    documents, at_least = [], FEWEST
     for cut, threshold in zip(kept, thresholds(found[outside], kept), strict=True):
         passed = m[found >= threshold]
         spectrum = (

@@ -6,16 +6,15 @@ drawn: an event keeps its weights in all its repeats and after a restart, on any
 """
 
 import math
-from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
 
-_HALF_BITS = 24
+from onlineflows.online.hashed import INDEX_BITS, hashes, seed_of
+
+_HALF_BITS = INDEX_BITS // 2
 """float32 holds whole numbers of so many bits exactly."""
 _MASK = (1 << _HALF_BITS) - 1
-_PERIOD = 1 << (2 * _HALF_BITS)
-"""Event indices beyond this many get the weights of the first ones again: after 3e14 events."""
 N_COLUMNS = 2
 """Columns that an event's index takes beside its features."""
 
@@ -57,16 +56,14 @@ class Bootstrap:
         Args:
             indices: of the events in their run, shape (n,), not negative.
         """
-        events = _mixed((indices % _PERIOD).astype(np.uint64) * _GOLDEN)
-        hashes = _mixed(events[None, :] ^ self._keys)
         # Equal to the number of k with u >= P(weight <= k), u uniform in [0, 1).
-        return np.searchsorted(_CUMULATIVE, hashes, side="right").astype(np.float32)
+        found = np.searchsorted(_CUMULATIVE, hashes(indices, self._keys), side="right")
+        return found.astype(np.float32)
 
 
 def replica_seed(seed: int, model: str, replica: int) -> int:
     """Returns 63 bits that belong to one replica of one model: its weights and its first θ."""
-    digest = sha256(f"{seed}/{model}/{replica}".encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    return seed_of(seed, model, replica)
 
 
 def _poisson_thresholds() -> NDArray[np.uint64]:
@@ -80,11 +77,3 @@ def _poisson_thresholds() -> NDArray[np.uint64]:
 
 
 _CUMULATIVE = _poisson_thresholds()
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Returns splitmix64's output function (Steele et al. 2014, OOPSLA), bit for bit."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))

@@ -37,7 +37,7 @@ class Outcome:
 class Learner:
     """Learns the density of a stream of events, each of which it sees once, in one or more models.
 
-    Each model takes the events of its region; see `ModelLearner`. Every θ is a pure function of
+    Each model takes the events of its region and share; see `ModelLearner`. Every θ is a pure function of
     the events in their order and of the configuration: neither the sizes of the batches nor a
     restart from `state` changes it. The history of the NLL, the drift alarm and the gate are those
     of the first model.
@@ -125,8 +125,9 @@ class Learner:
         Args:
             x: events, shape (n, d), in the schema's units; copied where they are kept.
             lumisection: the events' lumisection.
-            indices: of the events in their run, shape (n,): bootstrap weights depend on them. None
-                where every event of the run has been given, so that their number says it.
+            indices: of the events in their run, shape (n,): bootstrap weights and shares depend on
+                them. None where every event of the run has been given, so that their number says
+                it.
 
         Raises:
             DivergedError: the loss or its gradient isn't finite.
@@ -138,13 +139,13 @@ class Learner:
         finite = np.isfinite(x).all(axis=1)
         inside = self.schema.in_support(x)
         x, indices = x[inside], indices[inside]
-        regions = {name: model.region.contains(x[:, 0]) for name, model in self.models.items()}
-        n_accepted = int(np.logical_or.reduce(list(regions.values())).sum())
-        new = x[regions[self._first.model.name]]
+        wanted = {name: model.wants(x, indices) for name, model in self.models.items()}
+        n_accepted = int(np.logical_or.reduce(list(wanted.values())).sum())
+        new = x[wanted[self._first.model.name]]
         alarm = self._watch(new, lumisection)
         self.gate.remember(new)
         for name, model in self.models.items():
-            model.take(x[regions[name]], indices[regions[name]])
+            model.take(x[wanted[name]], indices[wanted[name]])
         self.n_accepted += n_accepted
         skipped = {
             "non_finite": int((~finite).sum()),

@@ -32,11 +32,12 @@ class ModelEntry:
         flow: the flow's configuration.
         knots: knots of each feature's marginal map.
         is_fitted: whether the marginal map was fitted; until then there is no density.
-        n_taken: events of the region.
+        n_taken: events of the region and the share.
         n_trained: of these, trained on at least once.
         n_uses: events in all mini-batches, repeats included.
         n_steps: gradient steps.
         layout: the layout table of one θ: name, shape, offset.
+        share: k and n, where it learned the k-th of n parts of the stream alone.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ModelEntry:
     n_uses: int
     n_steps: int
     layout: tuple[tuple[str, tuple[int, ...], int], ...] = ()
+    share: tuple[int, int] | None = None
 
     @property
     def region(self) -> Region:

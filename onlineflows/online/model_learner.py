@@ -1,4 +1,4 @@
-"""What one model does with the events of its region: map, buffer, θ and its replicas."""
+"""What one model does with its events, of a region and a share: map, buffer, θ and replicas."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +13,7 @@ from onlineflows.model_settings import ModelConfig
 from onlineflows.online.bootstrap import N_COLUMNS, Bootstrap, index_columns, indices_of
 from onlineflows.online.buffer import make_buffer
 from onlineflows.online.graphed import GraphedTrainer, make_trainer
+from onlineflows.online.hashed import Share
 from onlineflows.online.replicas import ReplicaTrainer, initial_thetas, make_replica_trainer
 from onlineflows.online.trainer import Trainer
 from onlineflows.preprocess import Preprocessing
@@ -25,11 +26,11 @@ Events = NDArray[np.float32]
 
 
 class ModelLearner:
-    """Learns the density of the events of one region, with replicas if asked for.
+    """Learns the density of the events of one region or a share of them, with replicas if asked for.
 
     The first events are held until there are enough to fit the marginal map; then they are trained
-    on like all others. Every θ is a pure function of the region's events in their order and of the
-    model's configuration; what else a run trains doesn't change it.
+    on like all others. Every θ is a pure function of the model's events in their order and of its
+    configuration; what else a run trains doesn't change it.
 
     Args:
         schema: what the events of the run are.
@@ -47,6 +48,7 @@ class ModelLearner:
         self.schema = self.region.schema_of(schema, model=model.name)
         self.spec = build_spec(self.config.flow, schema.n_features)
         seed, batch_size = self.config.trainer.seed, self.config.trainer.batch_size
+        self._share = None if model.share is None else Share(seed, *model.share)
         self._trainer = self._new_trainer()
         with_weights = model.bootstrap and model.replicas > 0
         self._bootstrap = Bootstrap(seed, model.name, model.replicas) if with_weights else None
@@ -56,7 +58,7 @@ class ModelLearner:
         self._held = np.zeros((self.config.preprocess.fit_events, n_columns), dtype=np.float32)
         self._n_held = 0
         self.n_taken = 0
-        """Events of the region so far."""
+        """Events of the region and the share so far."""
         self.preprocessing: Preprocessing | None = None
         """The frozen preprocessing; None until the marginal map is fitted."""
 
@@ -85,8 +87,18 @@ class ModelLearner:
         """Share of the buffer that holds events, from 0 to 1."""
         return self._buffer.fill
 
+    def wants(self, x: Events, indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Returns which events the model learns: those of its region and share, shape (n,).
+
+        Args:
+            x: events, shape (n, d).
+            indices: of the events in their run, shape (n,).
+        """
+        wanted = self.region.contains(x[:, 0])
+        return wanted if self._share is None else wanted & self._share.contains(indices)
+
     def take(self, x: Events, indices: NDArray[np.int64]) -> None:
-        """Takes in events of the region and trains on what is due.
+        """Takes in events that it `wants` and trains on what is due.
 
         Args:
             x: events, shape (n, d); copied where they are kept.

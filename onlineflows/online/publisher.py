@@ -179,6 +179,7 @@ def _entry(model: ModelLearner) -> ModelEntry:
         n_trained=model.n_trained,
         n_uses=model.n_uses,
         n_steps=model.n_steps,
+        share=model.model.share,
     )
 
 

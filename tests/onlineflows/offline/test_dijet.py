@@ -9,7 +9,15 @@ from scipy.optimize import minimize
 from scipy.stats import kstest
 
 from onlineflows.errors import ConfigError, DataError
-from onlineflows.offline.dijet import Spectrum, aligned_edges, choose_fit, fit_dijet
+from onlineflows.offline.dijet import (
+    Spectrum,
+    aligned_edges,
+    best_of,
+    candidates,
+    choose_fit,
+    fit_dijet,
+    profiled,
+)
 
 EDGES = aligned_edges((3.3, 3.7), 2.9, 6.9)
 TRUTH = {
@@ -87,13 +95,53 @@ def test_the_goodness_of_fit_is_uniform_for_the_right_function() -> None:
 @pytest.mark.parametrize("n", [3, 4])
 def test_as_many_parameters_are_chosen_as_are_needed(n: int) -> None:
     rng = np.random.default_rng(4)
-    found = [
-        len(choose_fit(Spectrum(EDGES, rng.poisson(contents(n, 1e6)).astype(float))).parameters)
-        for _ in range(60)
-    ]
+    spectra = [Spectrum(EDGES, rng.poisson(contents(n, 1e6)).astype(float)) for _ in range(60)]
+    found = [len(choose_fit(spectrum, at_least=3).parameters) for spectrum in spectra]
 
     assert min(found) == n
     assert found.count(n) > 48  # one more in 5 % of the cases
+
+
+def test_a_choice_begins_with_four_parameters() -> None:
+    fits = candidates(Spectrum(EDGES, contents(3)))
+
+    assert [len(fit.parameters) for fit in fits] == [4, 5]
+    assert best_of(fits) is fits[0]
+
+
+def test_where_few_bins_have_events_there_are_fewer_parameters() -> None:
+    counts = np.zeros(40)
+    counts[:3] = 9.0, 4.0, 2.0
+
+    assert [len(fit.parameters) for fit in candidates(Spectrum(EDGES, counts))] == [3]
+
+
+def test_a_function_that_falls_below_all_numbers_is_fitted() -> None:
+    # Ten events in the first bins: the fit falls so steeply that it predicts nothing at the end.
+    counts = np.zeros(40)
+    counts[:6] = 5.0, 1.0, 2.0, 0.0, 1.0, 1.0
+    fit = fit_dijet(Spectrum(EDGES, counts), n_parameters=5)
+
+    assert np.isfinite(fit.parameters).all()
+    assert fit.expected(EDGES).sum() == pytest.approx(10, rel=1e-3)
+
+
+def test_the_error_of_a_choice_covers_every_function_that_describes_the_data_as_well() -> None:
+    rng = np.random.default_rng(9)
+    for _ in range(20):
+        spectrum = Spectrum(EDGES, rng.poisson(contents(4, 1e5)).astype(float))
+        fits = candidates(spectrum, mask=spectrum.inside((3.3, 3.7)), at_least=3)
+        value = profiled(fits, (3.3, 3.7))
+        # The definition: no b within one of the best penalised deviance is outside.
+        b = np.linspace(value.value - 3 * value.error, value.value + 3 * value.error, 6001)
+        parabolas = []
+        for fit in fits:
+            own = fit.integral((3.3, 3.7))
+            parabolas.append(fit.penalised + ((b - own.value) / own.error) ** 2)
+        envelope = np.min(parabolas, axis=0)
+        reached = np.abs(b[envelope <= envelope.min() + 1] - value.value).max()
+        assert reached == pytest.approx(value.error, rel=2e-3)
+        assert value.error >= best_of(fits).integral((3.3, 3.7)).error
 
 
 def test_draws_follow_the_function() -> None:
