@@ -98,6 +98,7 @@ class FlowDistribution(Distribution):
         model: str | None = None,
         replica: int = 0,
         generator: torch.Generator | None = None,
+        validate_args: bool | None = None,
     ) -> Self:
         """Returns the distribution that a snapshot has learned.
 
@@ -106,13 +107,14 @@ class FlowDistribution(Distribution):
             model: its name; None for the first.
             replica: 0 for the central θ.
             generator: see the class.
+            validate_args: see the class.
 
         Raises:
             SnapshotError: it is missing or damaged, or its model has no density.
             ConfigError: there's no such model or replica.
         """
         density = read_snapshot(Path(path)).density(model, replica)
-        return cls(density, generator=generator)
+        return cls(density, generator=generator, validate_args=validate_args)
 
     @property
     def support(self) -> Support:

@@ -103,6 +103,7 @@ class StreamDataset(IterableDataset[Tensor]):
         self._wire = wire
         self._name = name
         self._clock = clock
+        self._expect = expect
         self.schema = expect
         self.ended: RunEnded | None = None
         self.ledger = ConsumerLedger()
@@ -112,6 +113,7 @@ class StreamDataset(IterableDataset[Tensor]):
         _require_at_most_one_worker()
         if self.has_ended:  # another run is another stream
             self.ended, self.ledger, self._position = None, ConsumerLedger(), None
+            self.schema = self._expect
         with Receiver(
             self._wire,
             name=self._name,

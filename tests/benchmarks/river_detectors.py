@@ -1,6 +1,6 @@
 """The density as a river anomaly detector, beside river's HalfSpaceTrees.
 
-``python tests/benchmarks/river_detectors.py`` prints one JSON document. All detectors see the same
+``python3 tests/benchmarks/river_detectors.py`` prints one JSON document. All detectors see the same
 events, a stretch of them each in turn, in one process. There are three streams with 1 % anomalies:
 
 - "mixed up": background of the stand-in, of which some events have features of several others, as
@@ -197,7 +197,7 @@ def main() -> int:
         for name, (x, label) in streams_of(arguments.events, arguments.share).items()
     }
     document = {
-        "command": f"python tests/benchmarks/river_detectors.py --events {arguments.events}",
+        "command": f"python3 tests/benchmarks/river_detectors.py --events {arguments.events}",
         "date": datetime.now(UTC).date().isoformat(),
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "load_before": before},
         "n_events": arguments.events,
