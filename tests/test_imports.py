@@ -27,6 +27,7 @@ LIBRARIES = {
     "onlineflows": {
         "cryptography",
         "equinox",
+        "fastapi",
         "flowjax",
         "hist",
         "jax",
@@ -34,9 +35,11 @@ LIBRARIES = {
         "matplotlib",
         "mplhep",
         "nflows",
+        "nicegui",
         "numpy",
         "optax",
         "paramax",
+        "prometheus_client",
         "pydantic",
         "pydantic_core",
         "rich",
@@ -44,10 +47,12 @@ LIBRARIES = {
         "safetensors",
         "scipy",
         "sklearn",
+        "starlette",
         "threadpoolctl",
         "torch",
         "triton",
         "typer",
+        "uvicorn",
         "zuko",
     },
 }
@@ -65,6 +70,11 @@ ONLY_IN = {
         "streams/console.py",
     },
     "cryptography": {"onlineflows/online/signature.py"},
+    "fastapi": {"onlineflows/live/server.py"},
+    "nicegui": {"onlineflows/live/page.py", "onlineflows/live/server.py"},
+    "prometheus_client": {"onlineflows/live/metrics.py", "onlineflows/live/server.py"},
+    "starlette": {"onlineflows/live/guard.py"},
+    "uvicorn": {"onlineflows/live/server.py"},
     "msgspec": {
         "streams/codec.py",
         "streams/messages.py",
@@ -159,6 +169,12 @@ def test_everything_that_a_producer_process_loads_is_free_of_torch() -> None:
 
 @pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/offline/")])
 def test_an_offline_method_reads_no_file_format_and_cannot_train(source: str) -> None:
+    assert not tops(source) & NO_READER
+    assert not imports(source) & ONLINE_ONLY
+
+
+@pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/live/")])
+def test_a_watcher_reads_no_events_and_cannot_train(source: str) -> None:
     assert not tops(source) & NO_READER
     assert not imports(source) & ONLINE_ONLY
 

@@ -66,17 +66,19 @@ def ledger_rows(state: RunState) -> list[tuple[str, int]]:
         rows += [("trained", sum(said.n_trained for said in learners))]
         reasons = sorted({reason for said in learners for reason in said.skipped})
         for reason in reasons:
-            rows += [(f"skipped: {_words(reason)}", sum(s.skipped.get(reason, 0) for s in learners))]
+            rows += [
+                (f"skipped: {_words(reason)}", sum(s.skipped.get(reason, 0) for s in learners))
+            ]
         rows += [("lost", sum(said.lost for said in learners))]
     always = ("generated", "sent", "received", "trained", "lost")
     return [(name, n) for name, n in rows if n or name in always]
 
 
-def snapshot_row(learner: str, entry: SnapshotEntry, lumisection: int | None) -> dict[str, Any]:
+def snapshot_row(label: str, entry: SnapshotEntry, lumisection: int | None) -> dict[str, Any]:
     """Returns what a list says of a snapshot, in words.
 
     Args:
-        learner: whose it is.
+        label: what it is called.
         entry: the snapshot.
         lumisection: that it was published in; None where nobody heard.
     """
@@ -86,9 +88,8 @@ def snapshot_row(learner: str, entry: SnapshotEntry, lumisection: int | None) ->
         verdict = "passed" if gate.get("passed") else "FAILED"
         said = f"{verdict}, {gate.get('statistic', 0):.2f} of {gate.get('threshold', 0):.2f}"
     return {
-        "key": f"{learner}/{entry.name}",
-        "name": entry.name + (" (final)" if manifest.get("final") else ""),
-        "learner": learner.removeprefix("train "),
+        "key": label,
+        "name": label + (" (final)" if manifest.get("final") else ""),
         "created": str(manifest.get("created_utc", ""))[:19].replace("T", " "),
         "n_seen": f"{entry.n_seen:,}",
         "lumisection": UNKNOWN if not lumisection else f"{lumisection}",
@@ -158,7 +159,7 @@ def _trained(learners: Sequence[ConsumerTelemetry], producer: ProducerTelemetry 
     if not learners:
         return Tile("trained", "trained", UNKNOWN, "no learner heard")
     n = sum(said.n_trained for said in learners)
-    whole = producer.n_events if producer else max((s.n_events or 0 for s in learners))
+    whole = producer.n_events if producer else max(s.n_events or 0 for s in learners)
     if producer is None and len(learners) > 1:
         whole = None  # each learner knows of the whole stream, or of its own share once that ended
     of = f"{n / whole:.0%} of {whole:,}" if whole else "events"
@@ -170,7 +171,10 @@ def _speed(state: RunState, learners: Sequence[ConsumerTelemetry]) -> Tile:
     if trained and busy:
         share = busy / max(len(state.learners), 1)
         return Tile(
-            "speed", "training speed", _per_second(trained), f"learning {min(share, 1):.0%} of the time"
+            "speed",
+            "training speed",
+            _per_second(trained),
+            f"learning {min(share, 1):.0%} of the time",
         )
     train_s = sum(said.train_s for said in learners)
     if not train_s:
@@ -201,7 +205,9 @@ def _nll(learners: Sequence[ConsumerTelemetry]) -> Tile:
 
 def _alarms(learners: Sequence[ConsumerTelemetry]) -> Tile:
     n = sum(said.n_alarms for said in learners)
-    newest = max((a for said in learners for a in said.alarms), key=lambda a: a.n_seen, default=None)
+    newest = max(
+        (a for said in learners for a in said.alarms), key=lambda a: a.n_seen, default=None
+    )
     more = ""
     if newest is not None:
         more = f"{newest.before:.2f} → {newest.after:.2f} nats, lumisection {newest.lumisection}"
@@ -218,7 +224,11 @@ def _snapshot(state: RunState, learners: Sequence[ConsumerTelemetry]) -> Tile:
     if refused:
         gate += f"; {refused} writes refused by the disk"
     return Tile(
-        "snapshot", "snapshot", max(named, default="none yet"), gate, is_bad=bool(n_failed or refused)
+        "snapshot",
+        "snapshot",
+        max(named, default="none yet"),
+        gate,
+        is_bad=bool(n_failed or refused),
     )
 
 

@@ -1,4 +1,8 @@
-"""What changed from one snapshot to another, feature by feature."""
+"""What changed from one snapshot to another, feature by feature.
+
+Both are drawn from with the same random numbers: distances between equal snapshots are zero, and
+those between others scatter less than between draws that are independent.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +29,6 @@ class FeatureChange:
         shift: distance that probability must be moved (Wasserstein), in the feature's unit.
         shift_in_widths: the same in standard deviations of the earlier snapshot.
         kolmogorov: largest distance of the distribution functions.
-        p_value: probability of at least that distance between draws of this size from one density.
     """
 
     name: str
@@ -36,7 +39,6 @@ class FeatureChange:
     shift: float
     shift_in_widths: float
     kolmogorov: float
-    p_value: float
 
 
 def changes(before: Draw, after: Draw) -> tuple[FeatureChange, ...]:
@@ -53,14 +55,11 @@ def changes(before: Draw, after: Draw) -> tuple[FeatureChange, ...]:
     return tuple(found)
 
 
-def _change(
-    name: str, unit: str, a: NDArray[np.float32], b: NDArray[np.float32]
-) -> FeatureChange:
+def _change(name: str, unit: str, a: NDArray[np.float32], b: NDArray[np.float32]) -> FeatureChange:
     ends = np.quantile(np.concatenate([a, b]), [REACH, 1 - REACH])
     low, high = float(ends[0]), float(ends[1])
     edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
     width = float(np.std(a))
-    test = ks_2samp(a, b, method="asymp")
     shift = float(wasserstein_distance(a, b))
     return FeatureChange(
         name=name,
@@ -70,6 +69,5 @@ def _change(
         after=np.histogram(b, edges)[0] / len(b),
         shift=shift,
         shift_in_widths=shift / width if width > 0 else 0.0,
-        kolmogorov=float(test.statistic),
-        p_value=float(test.pvalue),
+        kolmogorov=float(ks_2samp(a, b, method="asymp").statistic),
     )

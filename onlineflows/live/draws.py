@@ -46,7 +46,9 @@ class Draw:
             values = self.x[:, names.index(name)]
         return values
 
-    def expected(self, name: str, low: float, high: float, n_bins: int) -> NDArray[np.floating[Any]]:
+    def expected(
+        self, name: str, low: float, high: float, n_bins: int
+    ) -> NDArray[np.floating[Any]]:
         """Returns the share of all events in each bin of a histogram, shape (n_bins,); no bins
         where the feature isn't known.
         """

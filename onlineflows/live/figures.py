@@ -58,6 +58,7 @@ def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]
     dead = [[1000 * s.unix_s, _share(s)] for s in producer]
     if any(share for _, share in dead):
         area = _line("dead time", MODEL, dead)
+        area["lineStyle"]["width"] = 1
         series.append(area | {"yAxisIndex": 1, "areaStyle": {"opacity": 0.12}})
     axes = [
         _axis("events/s", formatter=SHORT) | {"min": 0},
@@ -86,7 +87,7 @@ def nll(
         line = _line(label, colour, [[p.n_seen, p.nll] for p in said.history])
         series.append(line)
         series.append(_alarms(said))
-        series.append(_snapshot_marks(said, snapshots.get(name, ())))
+        series.append(_snapshot_marks(snapshots.get(name, ())))
     options = _plot(
         series,
         x=_axis("events seen", formatter=SHORT) | {"nameLocation": "middle", "nameGap": 26},
@@ -95,6 +96,7 @@ def nll(
     low, high = _settled([p.nll for said in learners.values() for p in said.history])
     if low is not None:
         options["yAxis"] |= {"min": low, "max": high}
+        options["yAxis"]["axisLabel"] |= {"showMinLabel": False, "showMaxLabel": False}
     options["legend"]["data"] = list(dict.fromkeys(s["name"] for s in series))
     return options
 
@@ -143,6 +145,7 @@ def spectrum(found: Spectrum, drawn: Draw | None, record: Record) -> Options:
         _edge_axis(edges) | {"axisLabel": {"show": False}},
         lower_x | {"gridIndex": 1},
     ]
+    options["yAxis"]["axisLabel"] |= {"showMinLabel": False}
     options["yAxis"] = [
         options["yAxis"] | {"type": "log", "min": 0.5},
         lower_y | {"gridIndex": 1},
@@ -163,11 +166,14 @@ def change(found: FeatureChange, before: str, after: str) -> Options:
     ]
     options = _plot(series, x=_edge_axis(found.edges), y=_axis("", formatter=ROUND) | {"min": 0})
     options["yAxis"]["axisLabel"] = {"show": False}
-    options["grid"] |= {"left": 12}
+    options["grid"] |= {"left": 12, "top": 8}
+    options["legend"]["show"] = False
     return options
 
 
-def pulls_of(counts: Floats | NDArray[np.integer[Any]], share: Floats, n: int, n_drawn: int) -> Floats:
+def pulls_of(
+    counts: Floats | NDArray[np.integer[Any]], share: Floats, n: int, n_drawn: int
+) -> Floats:
     """Returns how many standard deviations counts lie above what a model expects.
 
     Args:
@@ -221,7 +227,10 @@ def _axis(name: str, *, formatter: str = "") -> Options:
 
 
 def _faint() -> Options:
-    return {"splitLine": {"lineStyle": {"color": FAINT}}, "axisLine": {"lineStyle": {"color": GREY}}}
+    return {
+        "splitLine": {"lineStyle": {"color": FAINT}},
+        "axisLine": {"lineStyle": {"color": GREY}},
+    }
 
 
 def _edge_axis(edges: Floats) -> Options:
@@ -278,7 +287,7 @@ def _alarms(said: ConsumerTelemetry) -> Options:
     }
 
 
-def _snapshot_marks(said: ConsumerTelemetry, snapshots: Sequence[SnapshotEntry]) -> Options:
+def _snapshot_marks(snapshots: Sequence[SnapshotEntry]) -> Options:
     """A point for each snapshot, on the line."""
     points = [[s.n_seen, _rounded(s.nll)] for s in snapshots if s.nll is not None]
     return {"name": "snapshot", "type": "scatter", "data": points, "symbolSize": 9,

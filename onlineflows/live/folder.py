@@ -180,7 +180,9 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
             buffer_fill=0.0,
             buffer_nbytes=0,
             lumisection=0,
-            history=[HistoryPoint(int(n), float(nll)) for n, nll, _ in manifest["history"]["points"]],
+            history=[
+                HistoryPoint(int(n), float(nll)) for n, nll, _ in manifest["history"]["points"]
+            ],
             alarms=[DriftAlarm(int(n), int(ls), a, b) for n, ls, a, b in drift["alarms"]],
             n_alarms=int(drift["n_alarms"]),
             marginals=[],

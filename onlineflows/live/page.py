@@ -28,6 +28,8 @@ THEMES: dict[bool | None, tuple[str, str]] = {
 }
 NEXT_THEME: dict[bool | None, bool | None] = {None: True, True: False, False: None}
 
+MEASURES = "moved on average by so many standard deviations; largest distance of the integrals (KS)"
+
 LISTED = 20
 """Snapshots in the table: the newest."""
 
@@ -59,7 +61,7 @@ class Page:
         self._marginals = ui.element("div").classes("of-small").props("data-what=marginals")
         with ui.element("div").classes("of-tables"):
             self._ledger = _Table("Ledger", {"name": "", "n": "events"}, "ledger")
-            with ui.column().classes("w-full gap-2").style("min-width: 0"):
+            with ui.element("div").classes("of-stack"):
                 self._learners = _Table("Learners", LEARNER_COLUMNS, "learners")
                 self._snapshots = _Table("Snapshots", SNAPSHOT_COLUMNS, "snapshots")
         self._comparison = Comparison(watcher)
@@ -104,7 +106,7 @@ class Page:
         self._ledger.show([{"name": name, "n": f"{n:,}"} for name, n in ledger_rows(state)])
         self._learners.show(learner_rows(state), is_shown=len(learners) > 1)
         self._snapshots.show(self._listed())
-        self._comparison.offer(self._entries())
+        self._comparison.offer({label: entry for label, (_, entry) in self._entries().items()})
 
     def _show_daemons(self, now: float) -> None:
         standings = self._watcher.state.standings(now)
@@ -145,7 +147,9 @@ class Page:
         if list(self._lane.options) != learners:
             self._lane.set_options(
                 {name: figures.short_name(name) for name in learners},
-                value=self._lane.value if self._lane.value in learners else next(iter(learners), None),
+                value=self._lane.value
+                if self._lane.value in learners
+                else next(iter(learners), None),
             )
         self._lane.set_visibility(len(learners) > 1)
         state, name = self._watcher.state, self._lane.value
@@ -181,11 +185,12 @@ class Page:
                 return drawn
         return None
 
-    def _entries(self) -> dict[str, SnapshotEntry]:
+    def _entries(self) -> dict[str, tuple[str, SnapshotEntry]]:
+        """Learner and snapshot by what that is called on the page."""
         lanes = self._watcher.state.record.lanes
         several = len(lanes) > 1
         return {
-            f"{figures.short_name(name)} {entry.name}" if several else entry.name: entry
+            f"{figures.short_name(name)} {entry.name}" if several else entry.name: (name, entry)
             for name, lane in lanes.items()
             for entry in lane.snapshots
         }
@@ -193,9 +198,8 @@ class Page:
     def _listed(self) -> list[dict[str, Any]]:
         state = self._watcher.state
         rows = [
-            (entry.stamp, snapshot_row(name, entry, state.lumisections.get((name, entry.name))))
-            for name, lane in state.record.lanes.items()
-            for entry in lane.snapshots
+            (entry.stamp, snapshot_row(label, entry, state.lumisections.get((name, entry.name))))
+            for label, (name, entry) in self._entries().items()
         ]
         return [row for _, row in sorted(rows, key=lambda r: r[0], reverse=True)[:LISTED]]
 
@@ -209,7 +213,7 @@ LEARNER_COLUMNS = {
     "alarms": "alarms", "snapshot": "snapshot",
 }  # fmt: skip
 SNAPSHOT_COLUMNS = {
-    "name": "snapshot", "learner": "learner", "created": "created, UTC", "n_seen": "events seen",
+    "name": "snapshot", "created": "created, UTC", "n_seen": "events seen",
     "lumisection": "lumisection", "nll": "NLL", "gate": "gate", "nbytes": "size",
 }  # fmt: skip
 
@@ -247,7 +251,7 @@ class _Table:
             ui.label(name).classes("of-name")
             self._table = ui.table(rows=[], columns=named, row_key="key")
             self._table.props('dense flat hide-pagination :rows-per-page-options="[0]"')
-            self._table.props('no-data-label="none yet"').classes("w-full")
+            self._table.props('no-data-label="none yet"').style("width: 100%")
 
     def show(self, rows: list[dict[str, Any]], *, is_shown: bool = True) -> None:
         """Shows other rows if they aren't those that are there."""
@@ -302,9 +306,11 @@ class Comparison:
         if self._shown == wanted:
             self._show(found, drawn, (f"{self._before.value}", f"{self._after.value}"))
 
-    def _show(self, found: tuple[FeatureChange, ...], drawn: list[Draw], names: tuple[str, str]) -> None:
+    def _show(
+        self, found: tuple[FeatureChange, ...], drawn: list[Draw], names: tuple[str, str]
+    ) -> None:
         problem = next((d.problem for d in drawn if d.problem), "")
-        self._said.set_text(problem or f"{names[0]} (grey), {names[1]} (red)")
+        self._said.set_text(problem or f"{names[0]} (grey), {names[1]} (red); {MEASURES}")
         for change in found:
             if change.name not in self._plots:
                 with self._grid:
@@ -312,8 +318,7 @@ class Comparison:
             unit = f" [{change.unit}]" if change.unit else ""
             plot = self._plots[change.name]
             plot.rename(
-                f"{change.name}{unit}: moved by {change.shift_in_widths:.3f} σ, "
-                f"Kolmogorov {change.kolmogorov:.3f}, p = {change.p_value:.2g}"
+                f"{change.name}{unit}: {change.shift_in_widths:.3f} σ, KS {change.kolmogorov:.3f}"
             )
             plot.show(figures.change(change, *names))
 
@@ -325,5 +330,3 @@ def page_of(watcher: Watcher) -> Callable[[], None]:
         Page(watcher)
 
     return draw
-
-

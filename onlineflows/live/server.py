@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvicorn
@@ -13,18 +13,17 @@ from fastapi.responses import JSONResponse
 from nicegui import ui
 from prometheus_client.exposition import choose_encoder
 
-from onlineflows.errors import ConfigError
+from onlineflows.live.address import Address
 from onlineflows.live.guard import LOOPBACK, Guard
 from onlineflows.live.health import health_of
 from onlineflows.live.metrics import registry_of
 from onlineflows.live.page import page_of
-from onlineflows.live.settings import Address
 from onlineflows.live.watcher import Watcher
 
 GRACE_S = 1
 """How long browsers may take to let go when the server ends."""
 
-NICENESS = 10
+NICENESS = 5
 """Daemons that need the processor go first."""
 
 
@@ -35,17 +34,13 @@ class LiveServer:
 
     Args:
         path: the run directory; it need not exist yet.
-        address: where to listen.
-
-    Raises:
-        ConfigError: the address can't be listened at.
+        listening: the socket, closed at the end.
+        address: where that listens.
     """
 
-    def __init__(self, path: Path, address: Address) -> None:
+    def __init__(self, path: Path, listening: socket.socket, address: Address) -> None:
         self._watcher = Watcher(path)
-        self._socket = _listening(address)
-        name = self._socket.getsockname()
-        self.address = Address(address.host, name[1])
+        self._socket = listening
         hosts = (*LOOPBACK, address.host) if address.is_local else ()
         config = uvicorn.Config(
             Guard(app_of(self._watcher), hosts),
@@ -54,12 +49,6 @@ class LiveServer:
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(config)
-
-    @property
-    def url(self) -> str:
-        """Where a browser on this machine finds the page."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address.host, self.address.host)  # noqa: S104 (compared, not bound)
-        return f"http://{Address(host, self.address.port)}/"
 
     def run(self) -> None:
         """Serves until SIGTERM or SIGINT comes, or `stop` is called."""
@@ -107,30 +96,3 @@ def app_of(watcher: Watcher) -> FastAPI:
         show_welcome_message=False,
     )
     return app
-
-
-def serve(path: Path, address: Address, on_ready: Callable[[str], None]) -> None:
-    """Serves a run until the process is told to end.
-
-    Args:
-        path: the run directory.
-        address: where to listen.
-        on_ready: is told where a browser finds the page.
-
-    Raises:
-        ConfigError: the address can't be listened at.
-    """
-    server = LiveServer(path, address)
-    on_ready(server.url)
-    server.run()
-
-
-def _listening(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    try:
-        return socket.create_server((address.host, address.port), family=family, backlog=64)
-    except OSError as error:
-        raise ConfigError(
-            f"{address}: expected an address to listen at; got {error.strerror or error}; choose "
-            "another with --port or live.address, or port 0 for a free one"
-        ) from error

@@ -115,7 +115,9 @@ class RunState:
             self.learners[name].hear(document, now)
         else:
             self.learners[name] = Daemon(document, now)
-            self.learners = dict(sorted(self.learners.items(), key=lambda item: item[1].newest.lane))
+            self.learners = dict(
+                sorted(self.learners.items(), key=lambda item: item[1].newest.lane)
+            )
         if document.snapshot:
             self.lumisections.setdefault((name, document.snapshot), document.lumisection)
         else:  # it has begun anew, and its snapshots will have the names of earlier ones
@@ -175,7 +177,7 @@ def spell(seconds: float) -> str:
 
     Example:
         >>> [spell(s) for s in (7.2, 75, 7300, 200_000)]
-        ['7 s', '75 s', '2 h 2 min', '2 d 7 h']
+        ['7 s', '75 s', '2 h 1 min', '2 d 7 h']
     """
     whole = round(seconds)
     if whole < 120:
