@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from onlineflows.live.comparison import FeatureChange
+from onlineflows.live.comparison import N_BINS, REACH, FeatureChange
 from onlineflows.live.draws import Draw
 from onlineflows.live.folder import Record, SnapshotEntry
 from onlineflows.live.pace import Stretch
@@ -110,6 +110,30 @@ def marginal(seen: Marginal, drawn: Draw | None) -> Options:
     if len(share):
         series.append(_steps("model", MODEL, edges, share * seen.n))
     options = _plot(series, x=_edge_axis(edges), y=_axis("", formatter=SHORT) | {"min": 0})
+    options["legend"]["show"] = False
+    options["grid"] |= {"top": 8}
+    return options
+
+
+def density(name: str, drawn: Draw, record: Record | None = None) -> Options:
+    """Returns what a model expects of a feature where no events were heard.
+
+    Args:
+        name: of the feature.
+        drawn: events of the model.
+        record: where the signal region is to be shown.
+    """
+    values = drawn.column(name)
+    if values is None or not len(values):
+        return _plot([], x=_axis(""), y=_axis(""))
+    low, high = (float(q) for q in np.quantile(values, [REACH, 1 - REACH]))
+    high = high if high > low else low + 1.0
+    edges = np.linspace(low, high, N_BINS + 1)
+    model = _steps("model", MODEL, edges, np.histogram(values, edges)[0])
+    if record is not None:
+        seen = Marginal(name, "", low, high, [0] * N_BINS, 0)
+        model["markArea"] = _regions(record, seen)
+    options = _plot([model], x=_edge_axis(edges), y=_axis("", formatter=SHORT) | {"min": 0})
     options["legend"]["show"] = False
     options["grid"] |= {"top": 8}
     return options

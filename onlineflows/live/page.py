@@ -67,6 +67,11 @@ class Page:
         self._comparison = Comparison(watcher)
         self.refresh()
         ui.timer(REFRESH_S, self.refresh)
+        watcher.n_viewers += 1
+        ui.context.client.on_delete(self._leave)
+
+    def _leave(self) -> None:
+        self._watcher.n_viewers -= 1
 
     def _head(self) -> None:
         with ui.element("div").classes("of-head"):
@@ -100,6 +105,8 @@ class Page:
                 {name: daemon.pace.history for name, daemon in state.learners.items()},
             )
         )
+        named = "events per second"
+        self._rates.rename(named if state.producer or state.learners else f"{named}: nobody heard")
         snapshots = {name: lane.snapshots for name, lane in state.record.lanes.items()}
         self._nll.show(figures.nll(learners, snapshots))
         self._show_window(list(learners))
@@ -153,36 +160,53 @@ class Page:
             )
         self._lane.set_visibility(len(learners) > 1)
         state, name = self._watcher.state, self._lane.value
-        drawn = self._newest_draw(name)
+        newest = self._newest_draw(name)
+        drawn = newest[1] if newest else None
+        model = "no snapshot drawn yet" if newest is None else f"snapshot {newest[0]} (red)"
+        if drawn and drawn.problem:
+            model += f": {drawn.problem}"
         daemon = state.learners.get(name)
         if daemon is None or not daemon.newest.marginals:
-            self._window.set_text("no events heard yet: " + _model_alone(drawn))
+            self._show_model_alone(drawn, model)
             return
         seen = daemon.newest.marginals
-        latest = state.record.lanes[name].snapshots[-1:] if name in state.record.lanes else ()
-        model = f"snapshot {latest[0].name}" if latest else "no snapshot yet"
-        problem = f": {drawn.problem}" if drawn and drawn.problem else ""
-        self._window.set_text(f"{seen[0].n:,} newest events (blue), {model} (red){problem}")
+        self._window.set_text(f"{seen[0].n:,} newest events (blue), {model}")
         for marginal in seen:
-            if marginal.name not in self._small:
-                with self._marginals:
-                    label = f"{marginal.name} [{marginal.unit}]" if marginal.unit else marginal.name
-                    self._small[marginal.name] = _Plot(label, f"marginal-{marginal.name}")
-            self._small[marginal.name].show(figures.marginal(marginal, drawn))
+            plot = self._marginal(marginal.name, marginal.unit)
+            plot.show(figures.marginal(marginal, drawn))
         if name in state.spectra:
             spectrum = state.spectra[name]
             unit = f" [{seen[0].unit}]" if seen[0].unit else ""
             self._spectrum.rename(f"{seen[0].name}{unit} of {spectrum.n:,} events heard")
             self._spectrum.show(figures.spectrum(spectrum, drawn, state.record))
 
-    def _newest_draw(self, learner: str | None) -> Draw | None:
+    def _show_model_alone(self, drawn: Draw | None, model: str) -> None:
+        """What a snapshot holds, of a run whose events were never heard."""
+        self._window.set_text(f"no events heard, {model}")
+        if drawn is None or not len(drawn.x):
+            return
+        for feature in drawn.features:
+            self._marginal(feature.name, feature.unit).show(figures.density(feature.name, drawn))
+        resonant = drawn.features[0]
+        self._spectrum.rename(f"{resonant.label} of {len(drawn.x):,} events drawn from the model")
+        self._spectrum.show(figures.density(resonant.name, drawn, self._watcher.state.record))
+
+    def _marginal(self, name: str, unit: str) -> "_Plot":
+        if name not in self._small:
+            with self._marginals:
+                label = f"{name} [{unit}]" if unit else name
+                self._small[name] = _Plot(label, f"marginal-{name}")
+        return self._small[name]
+
+    def _newest_draw(self, learner: str | None) -> tuple[str, Draw] | None:
+        """The newest snapshot of a learner that was drawn from, and what was drawn."""
         lane = self._watcher.state.record.lanes.get(learner or "")
         if lane is None:
             return None
-        # While the newest is being drawn from, the one before it is shown.
-        for entry in reversed(lane.snapshots[-2:]):
+        # While the newest is being drawn from, one before it is shown.
+        for entry in reversed(lane.snapshots):
             if (drawn := self._watcher.draws.get(entry.key)) is not None:
-                return drawn
+                return entry.name, drawn
         return None
 
     def _entries(self) -> dict[str, tuple[str, SnapshotEntry]]:
@@ -204,17 +228,13 @@ class Page:
         return [row for _, row in sorted(rows, key=lambda r: r[0], reverse=True)[:LISTED]]
 
 
-def _model_alone(drawn: Draw | None) -> str:
-    return "only a snapshot" if drawn and len(drawn.x) else "nothing to show"
-
-
 LEARNER_COLUMNS = {
     "learner": "learner", "trained": "trained", "speed": "speed", "buffer": "buffer", "nll": "NLL",
     "alarms": "alarms", "snapshot": "snapshot",
 }  # fmt: skip
 SNAPSHOT_COLUMNS = {
-    "name": "snapshot", "created": "created, UTC", "n_seen": "events seen",
-    "lumisection": "lumisection", "nll": "NLL", "gate": "gate", "nbytes": "size",
+    "name": "snapshot", "gate": "gate: of at most", "nll": "NLL", "n_seen": "events seen",
+    "lumisection": "lumisection", "created": "created, UTC", "nbytes": "size",
 }  # fmt: skip
 
 
@@ -303,7 +323,7 @@ class Comparison:
         self._said.set_text("drawing events from both …")
         drawn = [await self._watcher.drawn(entry) for entry in (a, b)]
         found = await asyncio.to_thread(changes, *drawn)
-        if self._shown == wanted:
+        if self._shown == wanted and not self._grid.is_deleted:
             self._show(found, drawn, (f"{self._before.value}", f"{self._after.value}"))
 
     def _show(

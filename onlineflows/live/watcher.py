@@ -32,13 +32,16 @@ class Watcher:
     Attributes:
         state: what is known.
         draws: what was drawn from snapshots.
+        n_viewers: how many browsers show the page; without any, nothing is drawn.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self.state = RunState(path.resolve().name)
         self.draws = Draws()
+        self.n_viewers = 0
         self.clock = clock
+        self._drawing = asyncio.Lock()
         self._folder = RunFolder(path)
         self._look = Pulse(LOOK_S, clock())
         self._places = places_of(path)
@@ -55,7 +58,7 @@ class Watcher:
                 self._places, self._listener = places, Listener(places)
 
     async def watch(self) -> None:
-        """Turns for ever; the newest snapshots are drawn from in a thread meanwhile."""
+        """Turns for ever; while somebody looks, the newest snapshots are drawn from in a thread."""
         drawing = asyncio.create_task(self._draw_newest())
         try:
             while True:
@@ -68,20 +71,21 @@ class Watcher:
 
     async def _draw_newest(self) -> None:
         while True:
-            for lane in self.state.record.lanes.values():
-                if lane.snapshots:
-                    await self.drawn(lane.snapshots[-1])
+            lanes = self.state.record.lanes.values() if self.n_viewers else ()
+            for newest in [lane.snapshots[-1] for lane in lanes if lane.snapshots]:
+                await self.drawn(newest)
             await asyncio.sleep(LOOK_S)
 
     async def drawn(self, snapshot: SnapshotEntry) -> Draw:
         """Returns events of a snapshot, drawn now if they never were."""
-        known = self.draws.get(snapshot.key)
-        if known is None:
-            known = await asyncio.to_thread(draw, snapshot.path)
-            if known.problem:
-                logger.warning("no events of a snapshot", extra={"problem": known.problem})
-            self.draws.keep(snapshot.key, known)
-        return known
+        async with self._drawing:  # one at a time: two would draw the same
+            known = self.draws.get(snapshot.key)
+            if known is None:
+                known = await asyncio.to_thread(draw, snapshot.path)
+                if known.problem:
+                    logger.warning("no events of a snapshot", extra={"problem": known.problem})
+                self.draws.keep(snapshot.key, known)
+            return known
 
     def close(self) -> None:
         """Stops listening."""
