@@ -84,6 +84,7 @@ def app_of(watcher: Watcher) -> FastAPI:
     @app.get("/healthz")
     async def healthz() -> Response:
         healthy, document = health_of(watcher.state, watcher.clock())
+        document["viewers"] = watcher.n_viewers
         return JSONResponse(document, status_code=200 if healthy else 503)
 
     ui.run_with(

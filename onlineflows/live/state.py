@@ -50,7 +50,7 @@ class Daemon(Generic[T]):
     """
 
     def __init__(self, first: T, now: float) -> None:
-        self.newest = first
+        self.newest: T = first
         self.heard_s = now
         self.n_restarts = 0
         self.pace = Pace()
