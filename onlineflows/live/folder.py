@@ -111,11 +111,11 @@ class RunFolder:
         folders = folders or {"train": self.path}
         lanes = {name: self._lane(folder) for name, folder in folders.items()}
         first = RunDirectory(next(iter(folders.values())))
-        validate = _json(first.config).get("validate", {})
+        signal_region, sidebands = _regions(_json(first.config).get("validate"))
         return Record(
             lanes=lanes,
-            signal_region=_interval(validate.get("signal_region")),
-            sidebands=tuple(i for i in map(_interval, validate.get("sidebands", ())) if i),
+            signal_region=signal_region,
+            sidebands=sidebands,
             ledger=_json(first.ledger),
         )
 
@@ -214,6 +214,16 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _regions(
+    validate: object,
+) -> tuple[tuple[float, float] | None, tuple[tuple[float, float], ...]]:
+    """Signal region and sidebands of a configuration's section, as far as they are any."""
+    section = validate if isinstance(validate, dict) else {}
+    listed = section.get("sidebands")
+    sidebands = map(_interval, listed if isinstance(listed, list) else ())
+    return _interval(section.get("signal_region")), tuple(i for i in sidebands if i)
 
 
 def _interval(pair: object) -> tuple[float, float] | None:

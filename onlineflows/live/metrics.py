@@ -70,6 +70,10 @@ def _nll(said: ConsumerTelemetry) -> Samples:
     return _one(said.history[-1].nll if said.history else None)
 
 
+def _ratio(value: float | None, of: float | None) -> Samples:
+    return _one(value / of if value is not None and of else None)
+
+
 def _snapshot(said: ConsumerTelemetry) -> Samples:
     return _one(int(said.snapshot) if said.snapshot.isdecimal() else 0)
 
@@ -145,7 +149,7 @@ GATE = (
     Row("snapshot_gate_passed", "gauge", "Whether the newest snapshot passed its gate.",
         lambda gate: _one(gate.get("passed"))),
     Row("snapshot_gate_statistic_ratio", "gauge", "The gate's statistic over its threshold.",
-        lambda gate: _one(gate["statistic"] / gate["threshold"] if gate.get("threshold") else None),
+        lambda gate: _ratio(gate.get("statistic"), gate.get("threshold")),
         unit="ratio"),
 )  # fmt: skip
 """Metrics of each learner's newest snapshot."""
