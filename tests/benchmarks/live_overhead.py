@@ -57,10 +57,13 @@ def wait_until(is_so: Callable[[], bool], what: str) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def running(command: list[str], *, errors: bool = True) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a group of its own, which doesn't outlive the block."""
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=None if errors else subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         yield process
@@ -94,7 +97,7 @@ def watched(case: str, run: Path) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as profile, running(page):
         wait_until(lambda: answers(port), "page")
         show = [browser, *FLAGS, f"--user-data-dir={profile}", f"http://127.0.0.1:{port}/"]
-        with running(show) as shown:
+        with running(show, errors=False) as shown:
             wait_until(lambda: viewers(port) > 0, "browser")
             if case == "stalled":
                 os.killpg(shown.pid, signal.SIGSTOP)
@@ -116,6 +119,7 @@ def measure(case: str, folder: Path, n_events: int) -> dict[str, float | str]:
         "wire.address": f"tcp://127.0.0.1:{port}",
         "operation.console": "false" if case == "no console" else "true",
         "snapshot.every_events": 100_000,
+        "wire.connect_timeout_s": WAIT_S,
     }
     words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     with watched(case, folder / "watched"), running([*PROGRAM, "replay", "-q", *words]):

@@ -105,13 +105,11 @@ def test_no_metric_is_there_twice() -> None:
 
 def test_the_documentation_lists_exactly_these_metrics() -> None:
     text = (ROOT / "docs" / "live.md").read_text()
-    rows = re.findall(
-        r"^\| `(onlineflows_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", text, re.MULTILINE
-    )
+    row = r"^\| `(onlineflows_\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$"
+    rows = re.findall(row, text, re.MULTILINE)
     documented = {name: (kind, labels.strip(), said.strip()) for name, kind, labels, said in rows}
     assert documented == {
-        row.exposed: (row.kind, ", ".join(f"`{label}`" for label in row.labels), row.help)
-        for row in TABLE
+        m.exposed: (m.kind, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in TABLE
     }
 
 
