@@ -32,10 +32,10 @@ def live(
         ConfigError: the address can't be listened at or is not allowed, or the extra is missing.
     """
     require_installed()
+    _require_plausible(folder)
     address, listening = listen(Address(host, PORT if port is None else port), expose, port is None)
     from onlineflows.live.server import LiveServer
 
-    _require_plausible(folder)
     server = LiveServer(folder, listening, address)
     output.result(
         {"url": address.url, "run": folder, "metrics": f"{address.url}metrics"},
