@@ -100,14 +100,18 @@ class View:
             return
         for name, document in self._listener.listen(0.0):
             self._state.hear(name, document, now)
-        self._live.update(view_of(self._state, self._label, done, self._total), refresh=True)
+        shown = view_of(self._state, now, self._label, done, self._total)
+        self._live.update(shown, refresh=True)
 
 
-def view_of(state: RunState, label: str, done: int, total: int | None) -> RenderableType:
+def view_of(
+    state: RunState, now: float, label: str, done: int, total: int | None
+) -> RenderableType:
     """Returns a run at a glance.
 
     Args:
         state: what is known of it.
+        now: seconds that never go back, as those that the state was told.
         label: what the daemon does.
         done: events that it has done.
         total: of how many; None when that isn't known.
@@ -115,7 +119,7 @@ def view_of(state: RunState, label: str, done: int, total: int | None) -> Render
     head = Table.grid(padding=(0, 1))
     of = f"{label} {done:,}" + (f" of {total:,}" if total else "")
     head.add_row(Text(of, style="bold"), ProgressBar(total or None, done, width=30))
-    tiles = {tile.key: tile for tile in tiles_of(state)}
+    tiles = {tile.key: tile for tile in tiles_of(state, now)}
     body = Table.grid(padding=(0, 3))
     for keys in zip_longest(*COLUMNS):
         body.add_row(*(_cell(tiles[key]) if key else "" for key in keys))

@@ -1,6 +1,6 @@
 """A run in few words: the numbers that matter now, its accounts, its snapshots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,16 +31,21 @@ class Tile:
     is_bad: bool = False
 
 
-def tiles_of(state: RunState) -> list[Tile]:
-    """Returns the numbers that matter now, in the order of the events' way."""
+def tiles_of(state: RunState, now: float) -> list[Tile]:
+    """Returns the numbers that matter now, in the order of the events' way.
+
+    Args:
+        state: what is known of a run.
+        now: seconds that never go back, as those that the state was told.
+    """
     producer = state.producer.newest if state.producer else None
     learners = list(state.heard_learners.values())
     return [
-        _rate(state, producer),
+        _rate(state, producer, now),
         _credit(producer),
-        _dead_time(state, producer),
+        _dead_time(state, producer, now),
         _trained(learners, producer),
-        _speed(state, learners),
+        _speed(state, learners, now),
         _buffer(learners),
         _nll(learners),
         _alarms(learners),
@@ -128,9 +133,12 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     return "".join(blocks[round((v - low) / span * (len(blocks) - 1))] for v in kept)
 
 
-def _rate(state: RunState, producer: ProducerTelemetry | None) -> Tile:
-    rate = state.producer.pace.now("passed") if state.producer else state.total("seen")
-    if producer is None or producer.state == "ended":
+def _rate(state: RunState, producer: ProducerTelemetry | None, now: float) -> Tile:
+    rate = state.producer.rate("passed", now) if state.producer else state.total("seen", now)
+    if producer is not None and producer.state == "ended" and producer.elapsed_s > 0:
+        mean = producer.next_event / producer.elapsed_s
+        return Tile("rate", "event rate", _per_second(mean), "mean over the run")
+    if producer is None:
         asked = ""
     elif producer.rate_hz is None:
         asked = producer.arrivals
@@ -145,14 +153,14 @@ def _credit(producer: ProducerTelemetry | None) -> Tile:
     return Tile("credit", "credit", f"{producer.credit} batches", producer.mode)
 
 
-def _dead_time(state: RunState, producer: ProducerTelemetry | None) -> Tile:
+def _dead_time(state: RunState, producer: ProducerTelemetry | None, now: float) -> Tile:
     if producer is None or state.producer is None:
         return Tile("dead", "dead time", UNKNOWN)
     passed_s = producer.live_s + producer.dead_s
     share = producer.dead_s / passed_s if passed_s > 0 else 0.0
-    live, dead = state.producer.pace.now("live_s"), state.producer.pace.now("dead_s")
-    now = "" if not live and not dead else f"{(dead or 0) / ((live or 0) + (dead or 0)):.1%} now, "
-    return Tile("dead", "dead time", f"{share:.1%}", f"{now}{spell(producer.dead_s)} in all")
+    live, dead = (state.producer.rate(name, now) or 0.0 for name in ("live_s", "dead_s"))
+    newest = f"{dead / (live + dead):.1%} now, " if live + dead > 0 else ""
+    return Tile("dead", "dead time", f"{share:.1%}", f"{newest}{spell(producer.dead_s)} in all")
 
 
 def _trained(learners: Sequence[ConsumerTelemetry], producer: ProducerTelemetry | None) -> Tile:
@@ -166,8 +174,8 @@ def _trained(learners: Sequence[ConsumerTelemetry], producer: ProducerTelemetry 
     return Tile("trained", "trained", f"{n:,}", of)
 
 
-def _speed(state: RunState, learners: Sequence[ConsumerTelemetry]) -> Tile:
-    trained, busy = state.total("trained"), state.total("train_s")
+def _speed(state: RunState, learners: Sequence[ConsumerTelemetry], now: float) -> Tile:
+    trained, busy = state.total("trained", now), state.total("train_s", now)
     if trained and busy:
         share = busy / max(len(state.learners), 1)
         return Tile(
@@ -240,22 +248,20 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def learner_rows(state: RunState) -> list[dict[str, Any]]:
-    """Returns a line for each learner, in words."""
-    return [_learner_row(name, said, state) for name, said in state.heard_learners.items()]
+def learner_rows(state: RunState, now: float) -> list[dict[str, Any]]:
+    """Returns a line for each learner, in words; see `tiles_of`."""
+    rates = {name: daemon.rate("trained", now) for name, daemon in state.learners.items()}
+    return [_learner_row(name, s, rates.get(name)) for name, s in state.heard_learners.items()]
 
 
-def _learner_row(name: str, said: ConsumerTelemetry, state: RunState) -> dict[str, Any]:
-    daemon = state.learners.get(name)
-    rate = daemon.pace.now("trained") if daemon else None
-    nll: Mapping[str, Any] = {"nll": f"{said.history[-1].nll:.3f}" if said.history else UNKNOWN}
+def _learner_row(name: str, said: ConsumerTelemetry, rate: float | None) -> dict[str, Any]:
     return {
         "key": name,
         "learner": name.removeprefix("train "),
         "trained": f"{said.n_trained:,}",
         "speed": _per_second(rate),
         "buffer": f"{said.buffer_fill:.0%}",
-        **nll,
+        "nll": f"{said.history[-1].nll:.3f}" if said.history else UNKNOWN,
         "alarms": said.n_alarms,
         "snapshot": said.snapshot or UNKNOWN,
     }

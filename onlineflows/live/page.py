@@ -95,9 +95,9 @@ class Page:
 
     def refresh(self) -> None:
         """Shows what is known now."""
-        state, clock = self._watcher.state, self._watcher.clock
-        self._show_daemons(clock())
-        self._show_tiles()
+        state, now = self._watcher.state, self._watcher.clock()
+        self._show_daemons(now)
+        self._show_tiles(now)
         learners = state.heard_learners
         self._rates.show(
             figures.rates(
@@ -111,7 +111,7 @@ class Page:
         self._nll.show(figures.nll(learners, snapshots))
         self._show_window(list(learners))
         self._ledger.show([{"name": name, "n": f"{n:,}"} for name, n in ledger_rows(state)])
-        self._learners.show(learner_rows(state), is_shown=len(learners) > 1)
+        self._learners.show(learner_rows(state, now), is_shown=len(learners) > 1)
         self._snapshots.show(self._listed())
         self._comparison.offer({label: entry for label, (_, entry) in self._entries().items()})
 
@@ -133,8 +133,8 @@ class Page:
             chip.set_text(f"{name}: {standing.text}")
             chip.classes(add=mark, remove=" ".join({"of-bad", "of-wait"} - {mark}))
 
-    def _show_tiles(self) -> None:
-        for tile in tiles_of(self._watcher.state):
+    def _show_tiles(self, now: float) -> None:
+        for tile in tiles_of(self._watcher.state, now):
             if tile.key not in self._tiles:
                 with self._tile_row, ui.element("div").classes("of-tile") as box:
                     box.props(f"data-what=tile-{tile.key}")

@@ -62,6 +62,12 @@ class Daemon(Generic[T]):
         self.newest, self.heard_s = document, now
         self.pace.add(Sample(document.unix_s, counters_of(document)))
 
+    def rate(self, counter: str, now: float) -> float | None:
+        """Returns how fast a counter rises; None where that isn't known, or nothing goes on."""
+        if self.newest.state == "ended" or now - self.heard_s > SILENT_S:
+            return None
+        return self.pace.now(counter)
+
     def standing(self, now: float) -> Standing:
         """Returns how it is."""
         said, age_s = self.newest, now - self.heard_s
@@ -149,9 +155,9 @@ class RunState:
                 found[name] = Standing("ended", text, None, is_well)
         return found | {name: daemon.standing(now) for name, daemon in self.learners.items()}
 
-    def total(self, counter: str) -> float | None:
+    def total(self, counter: str, now: float) -> float | None:
         """Returns how fast a counter of all learners together rises; None if unknown."""
-        rates = [daemon.pace.now(counter) for daemon in self.learners.values()]
+        rates = [daemon.rate(counter, now) for daemon in self.learners.values()]
         known = [rate for rate in rates if rate is not None]
         return sum(known) if known else None
 

@@ -33,7 +33,7 @@ def written(console: Console) -> str:
 
 def drawn(state: RunState, width: int = 120) -> str:
     console = Console(file=io.StringIO(), width=width)
-    console.print(view_of(state, "trained", 800, 1000))
+    console.print(view_of(state, 0.0, "trained", 800, 1000))
     return written(console)
 
 

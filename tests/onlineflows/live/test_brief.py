@@ -4,8 +4,8 @@ from onlineflows.live.state import RunState
 from streams.messages import Counts
 
 
-def tiles(state: RunState) -> dict[str, Tile]:
-    return {tile.key: tile for tile in tiles_of(state)}
+def tiles(state: RunState, now: float = 0.0) -> dict[str, Tile]:
+    return {tile.key: tile for tile in tiles_of(state, now)}
 
 
 def heard(*documents) -> RunState:
@@ -26,6 +26,25 @@ def test_the_event_rate_is_the_producers(producer) -> None:
     found = tiles(heard(*(("replay", s, s.unix_s) for s in said)))
     assert found["rate"].value == "1 k/s"
     assert found["rate"].more == "poisson, 500/s asked for"
+
+
+def test_a_daemon_that_fell_silent_has_no_rate(producer, learner) -> None:
+    said = [producer(unix_s=float(t), next_event=1000 * t) for t in range(3)]
+    state = heard(*(("replay", s, s.unix_s) for s in said))
+    assert tiles(state, now=5.0)["rate"].value == "1 k/s"
+    assert tiles(state, now=60.0)["rate"].value == "–"
+
+
+def test_a_run_that_has_ended_is_told_by_its_means(producer, learner) -> None:
+    ended = producer(state="ended", condition="GOOD", next_event=1000, elapsed_s=4.0)
+    found = tiles(
+        heard(
+            ("replay", ended, 0.0),
+            ("train", learner(state="ended", condition="GOOD"), 0.0),
+        )
+    )
+    assert (found["rate"].value, found["rate"].more) == ("250/s", "mean over the run")
+    assert (found["speed"].value, found["speed"].more) == ("400/s", "mean while learning")
 
 
 def test_dead_time_is_a_share_of_live_and_dead(producer) -> None:
@@ -95,4 +114,4 @@ def test_a_snapshot_without_a_gate_is_listed(tmp_path, snapshot) -> None:
 
 def test_each_learner_has_a_line(learner) -> None:
     state = heard(*((f"train lane-{k}", learner(lane=k), 0.0) for k in range(2)))
-    assert [row["learner"] for row in learner_rows(state)] == ["lane-0", "lane-1"]
+    assert [row["learner"] for row in learner_rows(state, 0.0)] == ["lane-0", "lane-1"]

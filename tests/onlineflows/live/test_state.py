@@ -80,7 +80,7 @@ def test_rates_of_all_lanes_are_added(learner) -> None:
         for second in range(3):
             document = learner(lane=lane, unix_s=float(second), n_trained=100 * second)
             state.hear(f"train lane-{lane}", document, float(second))
-    assert state.total("trained") == pytest.approx(200.0)
+    assert state.total("trained", 2.0) == pytest.approx(200.0)
 
 
 def test_the_lumisection_of_a_snapshot_is_that_of_its_first_mention(learner) -> None:
