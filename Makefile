@@ -65,7 +65,7 @@ $(VENV)/.torch: constraints.txt
 	touch $@
 
 $(VENV)/.installed: $(VENV)/.torch $(BUILD_FILES)
-	$(PIP) install -c constraints.txt -e .
+	$(PIP) install -c constraints.txt -e ".[live]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

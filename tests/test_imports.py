@@ -28,6 +28,7 @@ LIBRARIES = {
     "onlineflows": {
         "cryptography",
         "equinox",
+        "fastapi",
         "flowjax",
         "hist",
         "jax",
@@ -35,12 +36,14 @@ LIBRARIES = {
         "matplotlib",
         "mplhep",
         "nflows",
+        "nicegui",
         "numpy",
         "onnx",
         "onnxruntime",
         "onnxscript",
         "optax",
         "paramax",
+        "prometheus_client",
         "pydantic",
         "pydantic_core",
         "rich",
@@ -48,10 +51,12 @@ LIBRARIES = {
         "safetensors",
         "scipy",
         "sklearn",
+        "starlette",
         "threadpoolctl",
         "torch",
         "triton",
         "typer",
+        "uvicorn",
         "zuko",
     },
 }
@@ -70,6 +75,11 @@ ONLY_IN = {
     },
     "httpx": {"replay/public/web.py"},
     "cryptography": {"onlineflows/online/signature.py"},
+    "fastapi": {"onlineflows/live/server.py"},
+    "nicegui": {"onlineflows/live/page.py", "onlineflows/live/server.py"},
+    "prometheus_client": {"onlineflows/live/metrics.py", "onlineflows/live/server.py"},
+    "starlette": {"onlineflows/live/guard.py"},
+    "uvicorn": {"onlineflows/live/server.py"},
     "msgspec": {
         "streams/codec.py",
         "streams/messages.py",
@@ -197,6 +207,12 @@ def test_an_adapter_loads_no_other_projects_library(
 
 @pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/offline/")])
 def test_an_offline_method_reads_no_file_format_and_cannot_train(source: str) -> None:
+    assert not tops(source) & NO_READER
+    assert not imports(source) & ONLINE_ONLY
+
+
+@pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/live/")])
+def test_a_watcher_reads_no_events_and_cannot_train(source: str) -> None:
     assert not tops(source) & NO_READER
     assert not imports(source) & ONLINE_ONLY
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from onlineflows.config import load, to_dict
 from onlineflows.errors import ConfigError
+from onlineflows.live.settings import LiveConfig
 from onlineflows.model_settings import JOINT, ModelConfig
 from onlineflows.online.rundir import LANE
 from onlineflows.settings import (
@@ -86,6 +87,7 @@ class Config:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     quarantine: QuarantineConfig = field(default_factory=QuarantineConfig)
     operation: OperationConfig = field(default_factory=OperationConfig)
+    live: LiveConfig = field(default_factory=LiveConfig)
     wire: WireConfig = field(default_factory=WireConfig)
     models: tuple[ModelConfig, ...] = (ModelConfig(JOINT),)
     """What is trained side by side, each with settings of its own over those below."""
@@ -163,7 +165,7 @@ def public_config(config: Config) -> dict[str, Any]:
     It goes into every snapshot, and a snapshot may be shared.
     """
     document = to_dict(config)
-    del document["run"]["directory"]
+    del document["run"]["directory"], document["live"]
     document["quarantine"]["path"] = Path(document["quarantine"]["path"]).name
     del document["wire"]["security"]
     del document["snapshot"]["signing_key"]

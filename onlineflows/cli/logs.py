@@ -7,8 +7,13 @@ key: ``logger.info("snapshot written", extra={"n_events": 200_000, "size_nbytes"
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+from rich.console import Console
+from rich.file_proxy import FileProxy
 
 PACKAGES = ("streams", "replay", "onlineflows")
 
@@ -61,6 +66,28 @@ def configure_logging(
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+@contextmanager
+def logging_through(console: Console) -> Iterator[None]:
+    """Writes records above what a console keeps at the bottom of a terminal, while the block runs.
+
+    Args:
+        console: what draws there.
+    """
+    handlers = {
+        handler
+        for name in PACKAGES
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, logging.StreamHandler)
+    }
+    proxy = FileProxy(console, sys.stderr)
+    before = {handler: handler.setStream(proxy) for handler in handlers}
+    try:
+        yield
+    finally:
+        for handler, stream in before.items():
+            handler.setStream(stream or sys.stderr)
 
 
 def label_records(**fields: object) -> None:

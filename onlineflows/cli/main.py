@@ -7,14 +7,14 @@ which is imported only then: a producer never loads torch, and ``--help`` loads 
 import enum
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 import onlineflows
-from onlineflows.cli.config import load_config
+from onlineflows.cli.config import Config, load_config
 from onlineflows.cli.exits import BAD_INPUT, DONE, FAILED, exit_code
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
@@ -77,6 +77,9 @@ STUDIES = {
 }
 """What trains many models on the stand-in, and is resumable."""
 
+NO_PAGE = "live.address="
+"""Said to processes that are started for a command: there is one page, beside that."""
+
 ConfigPath = Annotated[
     Path | None, typer.Argument(metavar="CONFIG", help="TOML file; defaults alone without one.")
 ]
@@ -127,6 +130,9 @@ Restarts = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress; log warnings only.")]
+Live = Annotated[
+    bool, typer.Option("--live", help="Serve the run's live page, too, and say where it is.")
+]
 LogJson = Annotated[bool, typer.Option("--log-json", help="Write log records as JSON lines.")]
 
 
@@ -153,6 +159,7 @@ def run(
     overwrite: Overwrite = False,
     go_on: Continue = False,
     restarts: Restarts = 0,
+    live: Live = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
@@ -161,22 +168,28 @@ def run(
     output = _speak(as_json, quiet, log_json)
     start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
-    if loaded.wire.lanes > 1:
-        from onlineflows.cli.run_lanes import run_lanes
 
-        words = _words(config, overrides or ())
-        raise typer.Exit(run_lanes(loaded, words, output, start=start, restarts=restarts))
-    if restarts:
-        raise typer.Exit(_supervise("run", config, overrides or (), output, start, restarts))
-    from onlineflows.cli.run import run as body
+    def body() -> int:
+        children = [*(overrides or ()), NO_PAGE]
+        if loaded.wire.lanes > 1:
+            from onlineflows.cli.run_lanes import run_lanes
 
-    raise typer.Exit(body(loaded, output, start=start))
+            words = _words(config, children)
+            return run_lanes(loaded, words, output, start=start, restarts=restarts)
+        if restarts:
+            return _supervise("run", config, children, output, start, restarts)
+        from onlineflows.cli.run import run as both
+
+        return both(loaded, output, start=start)
+
+    raise typer.Exit(_beside_page(loaded, output, live, body))
 
 
 @app.command(epilog="Example: onlineflows replay configs/lhco.toml --set pacing.arrivals=poisson")
 def replay(
     config: ConfigPath = None,
     overrides: Overrides = None,
+    live: Live = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
@@ -186,7 +199,7 @@ def replay(
     loaded = load_config(config, overrides or ())
     from onlineflows.cli.replay import replay as body
 
-    raise typer.Exit(body(loaded, output))
+    raise typer.Exit(_beside_page(loaded, output, live, lambda: body(loaded, output)))
 
 
 @app.command(epilog="Example: onlineflows train configs/lhco.toml --resume")
@@ -201,6 +214,7 @@ def train(
     overwrite: Overwrite = False,
     go_on: Continue = False,
     restarts: Restarts = 0,
+    live: Live = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
     log_json: LogJson = False,
@@ -211,11 +225,16 @@ def train(
         overrides = [*(overrides or ()), f"wire.lane={lane}"]
     start = _start(resume, overwrite, go_on)
     loaded = load_config(config, overrides or ())
-    if restarts:
-        raise typer.Exit(_supervise("train", config, overrides or (), output, start, restarts))
-    from onlineflows.cli.train import train as body
 
-    raise typer.Exit(body(loaded, output, start=start))
+    def body() -> int:
+        if restarts:
+            children = [*(overrides or ()), NO_PAGE]
+            return _supervise("train", config, children, output, start, restarts)
+        from onlineflows.cli.train import train as learner
+
+        return learner(loaded, output, start=start)
+
+    raise typer.Exit(_beside_page(loaded, output, live, body))
 
 
 @app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")
@@ -736,6 +755,46 @@ def ctl(
     from onlineflows.cli.ctl import ctl as body
 
     raise typer.Exit(body(directory, verb, amount, output))
+
+
+@app.command(name="live", epilog="Example: onlineflows live runs/demo --open")
+def live_page(
+    directory: Annotated[
+        Path, typer.Argument(metavar="RUN", help="A run directory; its daemons may come later.")
+    ],
+    host: Annotated[
+        str, typer.Option("--host", help="Where to listen; loopback unless --expose.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="9464, or a free one if that is taken."),
+    ] = None,
+    expose: Annotated[
+        bool,
+        typer.Option(
+            "--expose",
+            help="Allow a host that other machines can reach: everybody there sees the run, "
+            "because nobody is asked who they are.",
+        ),
+    ] = False,
+    opens: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show a run in the browser while it lasts, and its metrics to Prometheus. Changes nothing."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.live import live as body
+
+    raise typer.Exit(body(directory, output, host=host, port=port, expose=expose, opens=opens))
+
+
+def _beside_page(config: Config, output: Output, live: bool, body: Callable[[], int]) -> int:
+    """Runs a daemon, with the live page beside it where one is wanted."""
+    if not (live or config.live.address):
+        return body()
+    from onlineflows.cli.live_process import beside_page
+
+    return beside_page(config, output, live, body)
 
 
 def _start(resume: bool, overwrite: bool, go_on: bool) -> Start:

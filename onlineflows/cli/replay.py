@@ -16,9 +16,9 @@ from onlineflows.cli.exits import DONE, FAILED, exit_code
 from onlineflows.cli.health import HealthFile
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.output import Output
-from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
+from onlineflows.cli.terminal import watching
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import OnlineFlowsError
 from onlineflows.online.durable import write_file
@@ -38,7 +38,7 @@ def replay(config: Config, output: Output) -> int:
     with (
         StopFlag() as stop,
         _vitals(config, Notifier(), makes_folder=True) as vitals,
-        progress("replayed", _n_events(config), quiet=output.quiet) as track,
+        watching("replayed", config.run.path, _n_events(config), quiet=output.quiet) as track,
     ):
 
         def watch(p: Progress) -> None:

@@ -11,9 +11,10 @@ from onlineflows.cli.lane_learner import LaneLearner
 from onlineflows.cli.lane_summary import document_of, problems_of, table_of
 from onlineflows.cli.output import Output
 from onlineflows.cli.producer_process import ANY_PORT, ProducerProcess
-from onlineflows.cli.progress import Track, progress
+from onlineflows.cli.progress import Track
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
+from onlineflows.cli.terminal import watching
 from onlineflows.cli.vitals import Vitals
 from onlineflows.errors import ConfigError
 from onlineflows.online.rundir import RunDirectory, Start
@@ -114,7 +115,9 @@ def _watch(
     failed_s: float | None = None
     with (
         Vitals(None, config.operation, notifier=Notifier()) as vitals,
-        progress("trained", quiet=output.quiet or not learners[0].is_silent) as track,
+        watching(
+            "trained", config.run.path, quiet=output.quiet or not learners[0].is_silent
+        ) as track,
     ):
         while any(learner.is_running for learner in learners):
             n_trained = _show(learners, track)

@@ -15,9 +15,9 @@ from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.health import HealthFile
 from onlineflows.cli.logs import label_records
 from onlineflows.cli.output import Output
-from onlineflows.cli.progress import progress
 from onlineflows.cli.signals import StopFlag
 from onlineflows.cli.systemd import Notifier
+from onlineflows.cli.terminal import watching
 from onlineflows.cli.vitals import Vitals
 from onlineflows.config import to_dict
 from onlineflows.online.consumer import ConsumerConfig, ConsumerReport, Progress
@@ -70,7 +70,7 @@ def consume(
     with (
         console(directory.path, "train", config.operation) as operated,
         Vitals(health, config.operation, notifier=Notifier()) as vitals,
-        progress("trained", quiet=output.quiet) as track,
+        watching("trained", config.run.path, quiet=output.quiet) as track,
     ):
 
         def watch(p: Progress) -> None:

@@ -167,7 +167,7 @@ class Consumer:
             sequence=sequence,
             unix_s=unix_s,
             pid=os.getpid(),
-            state="ended" if self.has_ended else "running" if learner else "waiting",
+            state="ended" if self._ended_as else "running" if learner else "waiting",
             name=self._config.name,
             lane=self._config.wire.lane,
             n_seen=progress.n_seen,
@@ -249,6 +249,7 @@ class Consumer:
         Raises:
             CheckpointError, SnapshotError: the disk refused one of them; the others were tried.
         """
+        self._ended_as = "INTERRUPTED"
         refused: Exception | None = None
         if self._learner is not None and self.position is not None:
             stand = self._stand()
@@ -267,6 +268,7 @@ class Consumer:
 
     def abandon(self) -> None:
         """Leaves the accounts of a run that failed; what was in flight is unaccounted for."""
+        self._ended_as = "ABORTED"
         self._write_ledger("ABORTED", must_balance=True)
 
     def report(self) -> ConsumerReport:

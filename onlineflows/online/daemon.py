@@ -70,6 +70,7 @@ def run_consumer(
                     consumer.handle(incoming, receiver)
                 except DivergedError:
                     consumer.abandon()
+                    operator.publish(consumer, receiver)
                     raise
                 except ConfigError as error:
                     receiver.refuse(str(error))  # otherwise the producer would wait in vain

@@ -1,6 +1,7 @@
 """What a consumer says of itself while it learns; see `streams.telemetry`."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -45,19 +46,38 @@ class Marginals:
                 ends_of(x[:, i], feature.low, feature.high)
                 for i, feature in enumerate(self._schema.features)
             ]
+        counts = histograms(x, self._ends)
         return [
-            Marginal(
-                name=feature.name,
-                unit=feature.unit,
-                low=low,
-                high=high,
-                counts=[int(n) for n in np.histogram(x[:, i], N_BINS, (low, high))[0]],
-                n=len(x),
-            )
-            for i, (feature, (low, high)) in enumerate(
-                zip(self._schema.features, self._ends, strict=True)
+            Marginal(feature.name, feature.unit, low, high, counted, len(x))
+            for feature, (low, high), counted in zip(
+                self._schema.features, self._ends, counts, strict=True
             )
         ]
+
+
+def histograms(x: NDArray[np.float32], ends: Sequence[tuple[float, float]]) -> list[list[int]]:
+    """Returns how many events are in each of `N_BINS` bins of equal width, feature by feature.
+
+    All features in one pass: it is done once a second in the learner's own loop.
+
+    Args:
+        x: events, shape (n, d).
+        ends: of each feature's histogram; both belong to it.
+
+    Example:
+        >>> counts = histograms(np.array([[0.5], [1.0], [3.0]], np.float32), [(0.0, 1.0)])[0]
+        >>> counts[25], counts[49], sum(counts)
+        (1, 1, 2)
+    """
+    low, high = np.array(ends).T
+    places = (x - low) * (N_BINS / (high - low))
+    inside = (places >= 0) & (x <= high)
+    bins = np.minimum(places[inside].astype(np.intp), N_BINS - 1)
+    bins += (np.arange(len(ends)) * N_BINS + np.zeros((len(x), 1), np.intp))[inside]
+    counts: list[list[int]] = (
+        np.bincount(bins, minlength=len(ends) * N_BINS).reshape(len(ends), N_BINS).tolist()
+    )
+    return counts
 
 
 def ends_of(values: NDArray[np.floating[Any]], low: float, high: float) -> tuple[float, float]:

@@ -17,9 +17,9 @@ LOUD = {"--json", "--quiet", "--help"}
 DAEMON = LOUD | {"--set", "--log-json"}
 LEARNER = {"--resume", "--overwrite", "--continue", "--restarts"}
 VERBS = {
-    "run": (["config"], DAEMON | LEARNER),
-    "replay": (["config"], DAEMON),
-    "train": (["config"], DAEMON | LEARNER | {"--lane"}),
+    "run": (["config"], DAEMON | LEARNER | {"--live"}),
+    "replay": (["config"], DAEMON | {"--live"}),
+    "train": (["config"], DAEMON | LEARNER | {"--lane", "--live"}),
     "inspect": (
         ["snapshot"],
         LOUD | {"--data", "--figure", "--html", "--open", "--set", "--verify"},
@@ -45,6 +45,7 @@ VERBS = {
     "doctor": ([], {"--json", "--help"}),
     "health": (["directory"], LOUD | {"--max-age"}),
     "ctl": (["directory", "verb", "amount"], {"--json", "--help"}),
+    "live": (["directory"], LOUD | {"--host", "--port", "--expose", "--open"}),
     "keys": ([], {"--help"}),
     "data": ([], {"--help"}),
 }

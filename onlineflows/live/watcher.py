@@ -1,0 +1,108 @@
+"""Keeps what is known of a run up to date: listens, looks, draws. One loop, no locks."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Self
+
+from onlineflows.live.draws import Draw, Draws, draw
+from onlineflows.live.folder import RunFolder, SnapshotEntry
+from onlineflows.live.state import RunState
+from streams.console import Listener, Place, Pulse
+
+logger = logging.getLogger(__name__)
+
+LISTEN_S = 0.2
+"""How often the watcher takes what it has heard."""
+
+LOOK_S = 1.0
+"""How often it looks into the run directory."""
+
+
+class Watcher:
+    """Watches one run. A context manager; everything happens in `turn` and `watch`.
+
+    Args:
+        path: the run directory.
+        clock: seconds that never go back.
+
+    Attributes:
+        state: what is known.
+        draws: what was drawn from snapshots.
+        n_viewers: how many browsers show the page; without any, nothing is drawn.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.path = path
+        self.state = RunState(path.resolve().name)
+        self.draws = Draws()
+        self.n_viewers = 0
+        self.clock = clock
+        self._drawing = asyncio.Lock()
+        self._folder = RunFolder(path)
+        self._look = Pulse(LOOK_S, clock())
+        self._places = places_of(path)
+        self._listener = Listener(self._places)
+
+    def turn(self) -> None:
+        """Takes in what has been said and what lies in the run directory; never waits."""
+        for name, document in self._listener.listen(0.0):
+            self.state.hear(name, document, self.clock())
+        if self._look.is_due(self.clock()):
+            self.state.look(self._folder.look())
+            if (places := places_of(self.path)) != self._places:  # a lane has come
+                self._listener.close()
+                self._places, self._listener = places, Listener(places)
+
+    async def watch(self) -> None:
+        """Turns for ever; while somebody looks, the newest snapshots are drawn from in a thread."""
+        drawing = asyncio.create_task(self._draw_newest())
+        try:
+            while True:
+                self.turn()
+                await asyncio.sleep(LISTEN_S)
+        finally:
+            drawing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await drawing
+
+    async def _draw_newest(self) -> None:
+        while True:
+            lanes = self.state.record.lanes.values() if self.n_viewers else ()
+            for newest in [lane.snapshots[-1] for lane in lanes if lane.snapshots]:
+                await self.drawn(newest)
+            await asyncio.sleep(LOOK_S)
+
+    async def drawn(self, snapshot: SnapshotEntry) -> Draw:
+        """Returns events of a snapshot, drawn now if they never were."""
+        async with self._drawing:  # one at a time: two would draw the same
+            known = self.draws.get(snapshot.key)
+            if known is None:
+                known = await asyncio.to_thread(draw, snapshot.path)
+                if known.problem:
+                    logger.warning("no events of a snapshot", extra={"problem": known.problem})
+                self.draws.keep(snapshot.key, known)
+            return known
+
+    def close(self) -> None:
+        """Stops listening."""
+        self._listener.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def places_of(folder: Path) -> dict[str, Place]:
+    """Returns where daemons of a run are or will be, by name: "replay", "train", and "train
+    lane-0" and so on for the lanes that there are.
+    """
+    found = {"replay": Place.of(folder, "replay"), "train": Place.of(folder, "train")}
+    for lane in sorted(folder.glob("lane-*")):
+        found[f"train {lane.name}"] = Place.of(lane, "train")
+    return found
