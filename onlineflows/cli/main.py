@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 app = typer.Typer(
     help="Learn the density of a collider's trigger stream while the data fly by.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -216,6 +215,24 @@ def train(
     from onlineflows.cli.train import train as body
 
     raise typer.Exit(body(loaded, output, start=start))
+
+
+@app.command(epilog="Example: onlineflows look configs/demo.toml --events 2000")
+def look(
+    config: ConfigPath = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to read.")
+    ] = 10_000,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Read a few events of a source and show what would be sent: features, ranges, losses."""
+    output = _speak(as_json, quiet)
+    loaded = load_config(config, overrides or ())
+    from onlineflows.cli.look import look as body
+
+    raise typer.Exit(body(loaded, output, n=events))
 
 
 @app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")

@@ -20,6 +20,7 @@ VERBS = {
     "run": (["config"], DAEMON | LEARNER),
     "replay": (["config"], DAEMON),
     "train": (["config"], DAEMON | LEARNER | {"--lane"}),
+    "look": (["config"], LOUD | {"--events", "--set"}),
     "inspect": (["snapshot"], LOUD | {"--data", "--figure", "--set", "--verify"}),
     "sample": (["snapshot", "target"], LOUD | {"--events", "--seed", "--model", "--replica"}),
     "score": (["snapshot", "data"], LOUD | {"--output", "--set", "--model", "--replica"}),
