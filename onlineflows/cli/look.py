@@ -1,7 +1,13 @@
-"""`onlineflows look`: what a source would send, from its first events. No wire, no learner."""
+"""`onlineflows look`: what a source would send, from its first events; or what a ROOT file holds.
 
+No wire, no learner: nothing is sent, and no torch is loaded.
+"""
+
+import textwrap
 from collections import Counter
 from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +24,9 @@ from streams import EventSchema, Feature, Source, Status
 CHUNK_EVENTS = 1 << 14
 QUANTILES = {"min": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "max": 1.0}
 """What is shown of a feature's distribution."""
+
+FEW_VALUES = 20
+"""A feature with no more different values is a count or a flag, and no density."""
 
 
 def look(config: Config, output: Output, *, n: int) -> int:
@@ -36,6 +45,26 @@ def look(config: Config, output: Output, *, n: int) -> int:
         document = seen(source.schema, x, status) | {"n_events": source.n_events}
     output.result(document, _text(document))
     return DONE if document["good"] else FAILED
+
+
+def look_into(path: Path, output: Output) -> int:
+    """Prints the trees of a ROOT file and their branches; returns the exit code.
+
+    Raises:
+        InputError: it isn't a ROOT file, or damaged.
+    """
+    from replay.sources.contents import contents
+
+    trees = contents(path)
+    lines = []
+    for tree in trees:
+        lines.append(f"tree {tree.name!r}: {tree.n_events:,} events")
+        for what, names in (("numbers", tree.numbers), ("lists", tree.lists)):
+            words = f"{what}: {' '.join(names)}" if names else f"no {what}"
+            lines.append(textwrap.fill(words, 100, initial_indent="  ", subsequent_indent="    "))
+    text = "\n".join(lines) if trees else "no TTree and no RNTuple"
+    output.result({"trees": [asdict(tree) for tree in trees]}, text)
+    return DONE if trees else FAILED
 
 
 def seen(schema: EventSchema, x: NDArray[np.float32], status: NDArray[np.uint8]) -> dict[str, Any]:
@@ -80,6 +109,7 @@ def _of_feature(feature: Feature, values: NDArray[np.float32]) -> dict[str, Any]
         "low": feature.low if np.isfinite(feature.low) else None,
         "high": feature.high if np.isfinite(feature.high) else None,
         "outside": int(outside.sum()),
+        "n_different": len(np.unique(values)),
         **{name: float(level) for name, level in zip(QUANTILES, levels, strict=False)},
     }
 
@@ -121,7 +151,14 @@ def _advice(document: dict[str, Any]) -> list[str]:
         said.append("no event is good: look at source.cut and at the expressions")
     if document["out_of_support"]:
         said.append("events outside the support are skipped: widen low and high if that's too many")
-    constant = [f["name"] for f in document["features"] if "min" in f and f["min"] == f["max"]]
-    if constant and document["good"] > 1:
-        said.append(f"the same in every event, so nothing can be learned from it: {constant}")
+    whole = [
+        f["name"]
+        for f in document["features"]
+        if f["n_different"] <= FEW_VALUES and document["good"] > 5 * FEW_VALUES
+    ]
+    if whole:
+        said.append(
+            f"few different values, so that a density has spikes there: {', '.join(whole)}; "
+            "leave them out, or use them in source.cut"
+        )
     return said

@@ -219,7 +219,10 @@ def train(
 
 @app.command(epilog="Example: onlineflows look configs/demo.toml --events 2000")
 def look(
-    config: ConfigPath = None,
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="TOML file; or a ROOT file, to see its branches."),
+    ] = None,
     events: Annotated[
         int, typer.Option("--events", "-n", min=1, help="How many events to read.")
     ] = 10_000,
@@ -227,12 +230,14 @@ def look(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read a few events of a source and show what would be sent: features, ranges, losses."""
+    """Show what a source would send, from its first events: features, ranges, losses."""
     output = _speak(as_json, quiet)
-    loaded = load_config(config, overrides or ())
     from onlineflows.cli.look import look as body
+    from onlineflows.cli.look import look_into
 
-    raise typer.Exit(body(loaded, output, n=events))
+    if config is not None and config.suffix == ".root":
+        raise typer.Exit(look_into(config, output))
+    raise typer.Exit(body(load_config(config, overrides or ()), output, n=events))
 
 
 @app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")

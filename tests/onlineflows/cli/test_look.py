@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import uproot
@@ -77,9 +78,21 @@ def test_quantiles_are_those_of_the_good_events() -> None:
     assert feature["median"] == pytest.approx(np.median(np.delete(np.linspace(0, 10, 101), 7)))
 
 
-def test_a_feature_that_never_varies_is_pointed_out(config, capsys) -> None:
-    assert main(["look", str(config)]) == 0
-    assert "nothing can be learned from it: ['one']" in capsys.readouterr().out
+def test_a_feature_of_few_values_is_pointed_out(tmp_path, capsys) -> None:
+    rng = np.random.default_rng(1)
+    with uproot.recreate(tmp_path / "events.root") as file:
+        file["tree"] = {"m": rng.random(200), "n_jets": rng.integers(0, 5, 200)}
+    (tmp_path / "mine.toml").write_text(
+        f"""
+        [source]
+        type = "root"
+        paths = "{tmp_path / "events.root"}"
+        tree = "tree"
+        features = [{{name = "m", expression = "m"}}, {{name = "n", expression = "n_jets"}}]
+        """
+    )
+    assert main(["look", str(tmp_path / "mine.toml")]) == 0
+    assert "a density has spikes there: n;" in capsys.readouterr().out
 
 
 def test_a_cut_that_leaves_nothing_is_a_failure_with_advice(config, capsys) -> None:
@@ -90,3 +103,19 @@ def test_a_cut_that_leaves_nothing_is_a_failure_with_advice(config, capsys) -> N
 def test_a_unit_in_brackets_is_printed_as_it_is(config, capsys) -> None:
     assert main(["look", str(config)]) == 0
     assert "m [GeV]" in capsys.readouterr().out
+
+
+def test_a_root_file_shows_its_trees_and_branches(tmp_path, capsys) -> None:
+    path = tmp_path / "events.root"
+    with uproot.recreate(path) as file:
+        file["jets"] = {"Jet": ak.zip({"pt": [[1.0, 2.0], []]}), "met": [3.0, 4.0]}
+    assert main(["look", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "trees": [{"name": "jets", "n_events": 2, "numbers": ["met"], "lists": ["Jet_pt"]}]
+    }
+
+
+def test_what_is_no_root_file_is_refused(tmp_path, capsys) -> None:
+    (tmp_path / "events.root").write_bytes(b"not at all")
+    assert main(["look", str(tmp_path / "events.root")]) == 2
+    assert "expected a ROOT file" in capsys.readouterr().err
