@@ -35,5 +35,5 @@ html_title = f"OnlineFlows {release}"
 html_copy_source = False
 html_show_sourcelink = False
 
-# A page that is not there yet may be named in the table of contents.
-suppress_warnings = ["toc.empty_glob"]
+# The table of contents may name a page that is still being written; one that it lacks is an error.
+suppress_warnings = ["toc.not_readable"]
