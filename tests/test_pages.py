@@ -73,6 +73,9 @@ NEEDED = {
 }
 """Files that a reader of a page has: names on the page, and below ONLINEFLOWS_TEST_DATA."""
 
+SHOWN = r"onlineflows (look|run zmumu\.toml)"
+"""Commands that print the same everywhere: what the page shows after them is compared."""
+
 MADE_BEFORE = {"reliability.md": ["onlineflows run configs/demo.toml"]}
 """What a reader has done before a page, where it says so by the names that it uses."""
 
@@ -133,17 +136,20 @@ class Reader:
         }
         (folder / "configs").symlink_to(ROOT / "configs")
 
-    def do(self, block: Block) -> None:
-        """Runs a block, or saves a configuration where the page says so."""
+    def do(self, block: Block) -> str:
+        """Runs a block, or saves a configuration where the page says so; returns what the last
+        command printed.
+        """
         if block.language == "bash":
-            self.shell(block.commands)
+            return self.shell(block.commands)
         elif block.language == "python":
             self._run([sys.executable, "-c", block.text])
         elif save := re.search(r"(Save this as|Add to) `([\w.]+)`", block.before):
             with (self._folder / save[2]).open("w" if save[1].startswith("Save") else "a") as file:
                 file.write(f"\n{block.text}")
+        return ""
 
-    def shell(self, commands: list[str]) -> None:
+    def shell(self, commands: list[str]) -> str:
         """Runs the commands of one block, its daemons side by side."""
         wanted = [command for command in commands if why_not(command) is None]
         daemons = [c for c in wanted if re.match(r"onlineflows (replay|train)", c)]
@@ -156,9 +162,11 @@ class Reader:
                 for command, process in zip(daemons, started, strict=True):
                     _, err = process.communicate(timeout=600)
                     assert process.returncode == 0, f"{command}\n{err}"
+        printed = ""
         for command in wanted:
             if command not in daemons:
-                self._run(self._words(command))
+                printed = self._run(self._words(command))
+        return printed
 
     @contextmanager
     def _producer_for(self, daemons: list[str], address: str) -> Iterator[None]:
@@ -192,11 +200,12 @@ class Reader:
             stderr=subprocess.PIPE,
         )
 
-    def _run(self, words: list[str]) -> None:
+    def _run(self, words: list[str]) -> str:
         done = subprocess.run(
             words, cwd=self._folder, env=self._environment, text=True, capture_output=True
         )
         assert done.returncode == 0, f"{shlex.join(words[1:])}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
 
 
 @pytest.mark.slow
@@ -207,8 +216,12 @@ def test_a_page_can_be_followed_word_by_word(page, tmp_path, test_data) -> None:
         (tmp_path / name).symlink_to(test_data(stored))
     reader = Reader(tmp_path, page.name)
     reader.shell(MADE_BEFORE.get(page.name, []))
-    for block in blocks_of(page):
-        reader.do(block)
+    blocks = blocks_of(page)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        printed = reader.do(block)
+        is_shown = block.language == "bash" and re.match(SHOWN, block.commands[-1])
+        if is_shown and following is not None and following.language == "text":
+            assert printed == following.text
 
 
 @pytest.mark.slow
@@ -216,7 +229,6 @@ def test_a_page_can_be_followed_word_by_word(page, tmp_path, test_data) -> None:
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_runs_from_begin_to_end(notebook, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     resources = {"metadata": {"path": str(tmp_path)}}
     client = NotebookClient(jupytext.read(notebook), timeout=600, resources=resources)
     client.km = client.create_kernel_manager()

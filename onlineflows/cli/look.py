@@ -129,7 +129,8 @@ def _text(document: dict[str, Any]) -> str:
     console = Console(width=100, markup=False)
     with console.capture() as captured:
         console.print(table)
-    return "\n".join([_head(document), captured.get().rstrip(), *_advice(document)])
+    rows = [row.rstrip() for row in captured.get().splitlines()]
+    return "\n".join([_head(document), *rows, *_advice(document)])
 
 
 def _head(document: dict[str, Any]) -> str:
