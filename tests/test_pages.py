@@ -5,6 +5,7 @@ is run with smaller numbers. Daemons in one block run at the same time, as the p
 block has learners alone, the test starts the producer that they need.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -54,6 +55,7 @@ SMALLER = {
         "validate.test_background=20000",
         "validate.test_signal=2000",
         "validate.draws=2",
+        "validate.folds=2",
     ],
     r"onlineflows validate runs/lhco": ["validate.draws=2", "validate.folds=2"],
 }
@@ -110,6 +112,10 @@ def why_not(command: str) -> str | None:
     return next((why for what, why in NOT_RUN.items() if re.match(what, command)), None)
 
 
+def is_daemon(command: str) -> bool:
+    return re.match(r"onlineflows (replay|train)", command) is not None
+
+
 def runs_here(page: Path) -> bool:
     """Whether a page has anything to run."""
     shell = [c for b in blocks_of(page) if b.language == "bash" for c in b.commands]
@@ -151,22 +157,24 @@ class Reader:
 
     def shell(self, commands: list[str]) -> str:
         """Runs the commands of one block, its daemons side by side."""
+        printed = ""
         wanted = [command for command in commands if why_not(command) is None]
-        daemons = [c for c in wanted if re.match(r"onlineflows (replay|train)", c)]
+        for are_daemons, group in itertools.groupby(wanted, is_daemon):
+            if are_daemons:
+                self._daemons(list(group))
+            else:
+                printed = [self._run(self._words(command)) for command in group][-1]
+        return printed
+
+    def _daemons(self, commands: list[str]) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             address = f"wire.address=tcp://127.0.0.1:{free.getsockname()[1]}"
-        if daemons:
-            with self._producer_for(daemons, address):
-                started = [self._start(command, address) for command in daemons]
-                for command, process in zip(daemons, started, strict=True):
-                    _, err = process.communicate(timeout=600)
-                    assert process.returncode == 0, f"{command}\n{err}"
-        printed = ""
-        for command in wanted:
-            if command not in daemons:
-                printed = self._run(self._words(command))
-        return printed
+        with self._producer_for(commands, address):
+            started = [self._start(command, address) for command in commands]
+            for command, process in zip(commands, started, strict=True):
+                _, err = process.communicate(timeout=600)
+                assert process.returncode == 0, f"{command}\n{err}"
 
     @contextmanager
     def _producer_for(self, daemons: list[str], address: str) -> Iterator[None]:
@@ -176,9 +184,11 @@ class Reader:
             return
         words = re.sub(r" (--lane \d|--continue|--restarts \d)", "", daemons[0])
         producer = self._start(words.replace("train", "replay", 1), address)
-        yield
-        producer.terminate()
-        producer.communicate(timeout=60)
+        try:
+            yield
+        finally:
+            producer.terminate()
+            producer.communicate(timeout=60)
 
     def _words(self, command: str, *settings: str) -> list[str]:
         program, *words = shlex.split(command)
@@ -230,10 +240,7 @@ def test_a_page_can_be_followed_word_by_word(page, tmp_path, test_data) -> None:
 def test_a_notebook_runs_from_begin_to_end(notebook, tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     resources = {"metadata": {"path": str(tmp_path)}}
-    client = NotebookClient(jupytext.read(notebook), timeout=600, resources=resources)
-    client.km = client.create_kernel_manager()
-    client.km.transport = "ipc"
-    client.execute()
+    NotebookClient(jupytext.read(notebook), timeout=600, resources=resources).execute()
 
 
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.name)

@@ -102,7 +102,7 @@ def _read(source: Source, n: int) -> tuple[NDArray[np.float32], NDArray[np.uint8
 
 def _of_feature(feature: Feature, values: NDArray[np.float32]) -> dict[str, Any]:
     outside = (values < feature.low) | (values > feature.high)
-    levels = np.quantile(values, list(QUANTILES.values())) if len(values) else []
+    levels = np.quantile(values, list(QUANTILES.values())).tolist() if len(values) else []
     return {
         "name": feature.name,
         "unit": feature.unit,
@@ -110,7 +110,7 @@ def _of_feature(feature: Feature, values: NDArray[np.float32]) -> dict[str, Any]
         "high": feature.high if np.isfinite(feature.high) else None,
         "outside": int(outside.sum()),
         "n_different": len(np.unique(values)),
-        **{name: float(level) for name, level in zip(QUANTILES, levels, strict=False)},
+        **dict(zip(QUANTILES, levels, strict=False)),
     }
 
 

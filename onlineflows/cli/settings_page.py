@@ -98,7 +98,7 @@ def read_docstring(section: type) -> tuple[str, dict[str, str]]:
     text = inspect.getdoc(section) or ""
     summary, _, rest = text.partition("\nArgs:\n")
     arguments = re.split(r"^(?=\S)", inspect.cleandoc(rest), maxsplit=0, flags=re.MULTILINE)
-    meanings = {}
+    meanings: dict[str, str] = {}
     for argument in filter(None, arguments):
         names, _, meaning = argument.partition(":")
         meanings |= dict.fromkeys(names.split(", "), _markdown(meaning))
