@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin/python -m
-SOURCES := streams replay onlineflows tests .ci
+SOURCES := streams replay onlineflows tests .ci docs/conf.py
 BUILD_FILES := pyproject.toml constraints.txt $(wildcard CMakeLists.txt) \
 	$(shell find onlineflows/engine -name '*.cpp' -o -name '*.hpp' -o -name '*.h' 2>/dev/null)
 PIP := $(RUN) pip --disable-pip-version-check --quiet
@@ -11,7 +11,7 @@ PIP := $(RUN) pip --disable-pip-version-check --quiet
 # names an index of builds without them: give its address here to be spared.
 TORCH_INDEX ?=
 
-.PHONY: demo setup test test-slow lint format engine-check bench clean
+.PHONY: demo setup test test-slow lint format engine-check bench docs clean
 
 demo: $(VENV)/.installed ## a million stand-in events through the wire, then the comparison
 	$(VENV)/bin/onlineflows run configs/demo.toml --overwrite
@@ -52,6 +52,9 @@ build/%/checked: $(ENGINE_SOURCES) CMakeLists.txt
 
 bench: $(VENV)/.installed-dev ## what the numbers in the documentation were measured with
 	$(RUN) pytest tests/benchmarks -s
+
+docs: $(VENV)/.installed-dev ## the documentation as a site in build/docs; a warning is an error
+	$(VENV)/bin/sphinx-build --fail-on-warning --keep-going --quiet docs build/docs
 
 clean:
 	rm -rf build .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

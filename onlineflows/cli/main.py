@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 app = typer.Typer(
     help="Learn the density of a collider's trigger stream while the data fly by.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -235,6 +234,29 @@ def train(
         return learner(loaded, output, start=start)
 
     raise typer.Exit(_beside_page(loaded, output, live, body))
+
+
+@app.command(epilog="Example: onlineflows look configs/demo.toml --events 2000")
+def look(
+    config: Annotated[
+        Path | None,
+        typer.Argument(metavar="CONFIG", help="TOML file; or a ROOT file, to see its branches."),
+    ] = None,
+    events: Annotated[
+        int, typer.Option("--events", "-n", min=1, help="How many events to read.")
+    ] = 10_000,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a source would send, from its first events: features, ranges, losses."""
+    output = _speak(as_json, quiet)
+    from onlineflows.cli.look import look as body
+    from onlineflows.cli.look import look_into
+
+    if config is not None and config.suffix == ".root":
+        raise typer.Exit(look_into(config, output))
+    raise typer.Exit(body(load_config(config, overrides or ()), output, n=events))
 
 
 @app.command(epilog="Example: onlineflows inspect runs/demo --figure demo.pdf")

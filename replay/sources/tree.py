@@ -4,7 +4,7 @@ import lzma
 import struct
 import weakref
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ UNREADABLE = (
 )
 """What uproot and its decompressors raise over damaged files: wrong bytes become wrong lengths,
 types and names. Found by overwriting bytes (tests/replay/test_root.py)."""
+
+TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 
 
 class Tree:
@@ -87,6 +89,22 @@ class Tree:
         """The file's own key of each branch, by the name that the branch has here."""
         return self._keys
 
+    def type_names(self) -> dict[str, str]:
+        """Returns the C++ type of each branch, by the name that the branch has here.
+
+        Raises:
+            InputError: the tree's description is damaged.
+        """
+        try:
+            own = {key: str(self._tree[key].typename) for key in self._keys.values()}
+        except UNREADABLE as error:
+            raise InputError(
+                f"expected a readable TTree or RNTuple; got {first_line(error)}; at {self._where}"
+            ) from error
+        # In an RNTuple the elements of a list are a field of their own: Jet._0.pt.
+        lists = set(_keys(self._tree, only_lists=True))
+        return {name: _with_lists(key, own[key], lists) for name, key in self._keys.items()}
+
     def _require_whole(self) -> None:
         # A tree can often be read from a file that lacks its end; then it isn't what was written.
         expected, got = int(self._file.file.fEND), self.path.stat().st_size
@@ -96,11 +114,7 @@ class Tree:
             )
 
     def _find_tree(self, name: str) -> Any:
-        trees = [
-            key
-            for key, kind in self._file.classnames(cycle=False).items()
-            if kind in ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
-        ]
+        trees = _tree_names(self._file)
         if name not in trees:
             raise InputError(
                 f"expected a TTree or RNTuple {name!r}; {nearest(name, trees)}; at {self.path}; "
@@ -184,22 +198,49 @@ class Tree:
         self._bytes.close()
 
 
-def _keys(tree: Any) -> list[str]:
-    """Returns the names of a tree's branches or fields, with those inside of others.
+def tree_names(path: Path) -> list[str]:
+    """Returns the names of all trees and RNTuples in a file, in its order.
+
+    Raises:
+        InputError: it isn't a ROOT file, or damaged.
+    """
+    try:
+        with path.open("rb") as file, uproot.open(file, use_threads=False, num_workers=1) as opened:
+            return _tree_names(opened)
+    except UNREADABLE as error:
+        raise InputError(f"expected a ROOT file; got {first_line(error)}; at {path}") from error
+
+
+def _tree_names(file: Any) -> list[str]:
+    return [key for key, kind in file.classnames(cycle=False).items() if kind in TREE_CLASSES]
+
+
+def _keys(tree: Any, *, only_lists: bool = False) -> list[str]:
+    """Returns the names of a tree's branches or fields, with those inside of others; or only those
+    of an RNTuple's lists.
 
     An RNTuple's own `keys` takes seconds for some thousand fields: it scans all for each.
     """
     if not hasattr(tree, "field_records"):
-        return list(tree.keys())
+        return [] if only_lists else list(tree.keys())
     paths: list[str] = []
+    lists: list[str] = []
     for number, record in enumerate(tree.field_records):
         parent, name = record.parent_field_id, record.field_name
         above = "" if parent == number else paths[parent]
         if name.startswith("_") and name[1:].isdigit():  # the elements of a collection
             paths.append(above)
+            lists.append(above)
         else:
             paths.append(f"{above}.{name}" if above else name)
-    return paths
+    return lists if only_lists else paths
+
+
+def _with_lists(key: str, type_name: str, lists: Collection[str]) -> str:
+    """The type of a branch as an event has it: of the field ``Jet.pt`` there is a list."""
+    above = (key[:i] for i, letter in enumerate(key) if letter == ".")
+    n_lists = sum(field in lists for field in above)
+    return "std::vector<" * n_lists + type_name + ">" * n_lists
 
 
 def _canonical_names(keys: Iterable[str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ VERBS = {
     "run": (["config"], DAEMON | LEARNER | {"--live"}),
     "replay": (["config"], DAEMON | {"--live"}),
     "train": (["config"], DAEMON | LEARNER | {"--lane", "--live"}),
+    "look": (["config"], LOUD | {"--events", "--set"}),
     "inspect": (
         ["snapshot"],
         LOUD | {"--data", "--figure", "--html", "--open", "--set", "--verify"},

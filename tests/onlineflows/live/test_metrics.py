@@ -11,7 +11,7 @@ from onlineflows.live.metrics import TABLE, Row, registry_of
 from onlineflows.live.state import RunState
 
 ROOT = Path(__file__).parents[3]
-DASHBOARD = ROOT / "configs" / "grafana" / "onlineflows.json"
+DASHBOARD = ROOT / "configs/docker/grafana/dashboards/onlineflows.json"
 
 
 @pytest.fixture
