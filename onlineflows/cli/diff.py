@@ -14,13 +14,9 @@ from onlineflows.cli.output import Output, require_figure
 from onlineflows.cli.progress import progress
 from onlineflows.errors import ConfigError
 from onlineflows.offline.changes import Change, Changes
-from onlineflows.offline.comparison import (
-    DensityComparison,
-    MapShift,
-    SnapshotComparison,
-    compare_snapshots,
-)
+from onlineflows.offline.comparison import MapShift, SnapshotComparison, compare_snapshots
 from onlineflows.offline.comparison_figure import comparison_figure
+from onlineflows.offline.divergence import DensityComparison
 from onlineflows.offline.style import save_page
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
 

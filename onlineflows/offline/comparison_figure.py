@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from onlineflows.offline.comparison import DensityComparison
 from onlineflows.offline.distributions import TwoSamples, add_marginal
+from onlineflows.offline.divergence import DensityComparison
 from onlineflows.offline.style import MODEL, axis_label, new_figure, styled, title
 
 COLUMNS = 3

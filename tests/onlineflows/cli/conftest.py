@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,8 @@ class Said:
         return json.loads(self.out)
 
 
-@pytest.fixture(autouse=True)
-def loggers_as_before() -> Iterator[None]:
+@contextmanager
+def loggers_kept() -> Iterator[None]:
     """Undoes what a command does to the loggers of the process."""
     loggers = [logging.getLogger(name) for name in PACKAGES]
     before = [(log.handlers, log.propagate, log.level) for log in loggers]
@@ -50,6 +51,13 @@ def loggers_as_before() -> Iterator[None]:
     for log, (handlers, propagate, level) in zip(loggers, before, strict=True):
         log.handlers, log.propagate = handlers, propagate
         log.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_before() -> Iterator[None]:
+    """Undoes what the commands of a test do to the loggers of the process."""
+    with loggers_kept():
+        yield
 
 
 def options(*settings: str) -> list[str]:
@@ -61,7 +69,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on the stand-in, learned by a small model; not to be changed."""
     runs = tmp_path_factory.mktemp("runs")
     directory = f"run.directory={runs}"
-    assert main(["run", "-q", *options(*SETTINGS, directory, "run.name=small")]) == 0
+    with loggers_kept():
+        assert main(["run", "-q", *options(*SETTINGS, directory, "run.name=small")]) == 0
     return runs / "small"
 
 
@@ -76,7 +85,8 @@ def run_of_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of several models, one of which has seen too few events; not to be changed."""
     runs = tmp_path_factory.mktemp("runs")
     directory = f"run.directory={runs}"
-    assert main(["run", "-q", *options(*SETTINGS, directory, "run.name=small", MODELS)]) == 0
+    with loggers_kept():
+        assert main(["run", "-q", *options(*SETTINGS, directory, "run.name=small", MODELS)]) == 0
     return runs / "small"
 
 
