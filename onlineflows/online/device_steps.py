@@ -11,7 +11,7 @@ from onlineflows.flows.gpu.fused import FusedFlow
 from onlineflows.flows.gpu.packing import power_of_two
 from onlineflows.online.device_optimiser import IDLE, DeviceScheduleFreeAdamW
 
-SUM_ROWS, SUM_COLUMNS, MOVED_AT_ONCE = 16, 128, 256
+SUM_ROWS, SUM_COLUMNS, MOVED_AT_ONCE = 32, 32, 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)

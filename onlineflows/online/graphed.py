@@ -239,5 +239,9 @@ def flow_on_device(config: LearnerConfig, spec: FlowSpec, theta: Tensor) -> Flow
     theta = theta.to(config.trainer.device)
     if config.trainer.engine == "torch":
         return TorchFlow(spec, theta)
-    exact = config.trainer.precision == "float32"
-    return device_flow(spec, theta, precision="tf32x3" if exact else "tf32")
+    return device_flow(
+        spec,
+        theta,
+        precision="tf32x3" if config.trainer.precision == "float32" else "tf32",
+        n_events=config.trainer.batch_size,
+    )

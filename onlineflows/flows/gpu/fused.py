@@ -44,11 +44,24 @@ class Tiling:
         warps: of a program.
         per_processor: programs at most for each multiprocessor; each has gradients of its own,
             which must be summed.
+        registers: of a thread at most; None for what the compiler likes.
     """
 
     events: int = 64
     warps: int = 4
     per_processor: int = 2
+    registers: int | None = None
+
+
+def tiling_for(n_events: int, device: torch.device) -> Tiling:
+    """Returns the tiling that is fastest for a mini-batch.
+
+    Small tiles need more instructions for each event, but a tile's chain of them is shorter: it
+    pays while all tiles run at once.
+    """
+    most_programs = Tiling().per_processor * _n_processors(device)
+    fitting = (size for size in (16, 32) if n_events <= size * most_programs)
+    return Tiling(events=next(fitting, 64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +70,7 @@ class Workspace:
 
     Args:
         packed: θ in the kernel's order.
-        partial: gradients of each program; all zero between two launches.
+        partial: gradients of each program.
         loss: sum of the NLL of each program's events.
         work: each program's own, in any state.
     """
@@ -78,7 +91,7 @@ class FusedFlow(TorchFlow):
         spec: the architecture; see `unsupported`.
         theta: the live weights, float32; kept, not copied.
         precision: of matrix products.
-        tiling: how a mini-batch is cut; None for the one that was fastest.
+        tiling: how a mini-batch is cut; None for large ones.
 
     Raises:
         ConfigError: θ or the architecture isn't what the kernel takes.
@@ -103,7 +116,7 @@ class FusedFlow(TorchFlow):
         from onlineflows.flows.gpu.kernels import gradient_kernel
 
         self._kernel = gradient_kernel
-        self._precision = precision
+        self.precision = precision
         self.tiling = tiling or Tiling()
         self.shape = packed_shape(spec)
         self.index = packed_index(spec).to(theta.device)
@@ -134,9 +147,7 @@ class FusedFlow(TorchFlow):
         self.pack()
         n_programs = self.launch(self._joined(x, context).contiguous(), nll, weight=weight)
         partial = self.workspace.partial[:n_programs]
-        theta = partial.sum(0).index_select(0, self.index)
-        partial.zero_()
-        return Gradient(nll=nll, theta=theta)
+        return Gradient(nll=nll, theta=partial.sum(0).index_select(0, self.index))
 
     def pack(self) -> None:
         """Brings θ into the kernel's order; due whenever it was changed."""
@@ -145,8 +156,7 @@ class FusedFlow(TorchFlow):
     def launch(self, events: Tensor, nll: Tensor, *, weight: Tensor | None = None) -> int:
         """Starts the kernel; returns how many programs it has.
 
-        Their gradients are added to the workspace's `partial`, each to its own; the caller sums
-        them and leaves zeros.
+        Each writes its gradients to a row of the workspace's `partial`; the caller sums them.
 
         Args:
             events: features and context, float32, contiguous, shape (n, d + c).
@@ -167,10 +177,11 @@ class FusedFlow(TorchFlow):
             space.work,
             n,
             self.spec.bound,
-            **kernel_sizes(self.spec, tiling, self._precision),
+            **kernel_sizes(self.spec, tiling, self.precision),
             WEIGHTED=weight is not None,
             num_warps=tiling.warps,
             num_stages=1,
+            **({} if tiling.registers is None else {"maxnreg": tiling.registers}),
         )
         return n_programs
 
@@ -216,7 +227,9 @@ def unsupported(spec: FlowSpec) -> str:
     return ""
 
 
-def device_flow(spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3") -> Flow:
+def device_flow(
+    spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3", n_events: int = 512
+) -> Flow:
     """Returns the fastest flow over a θ on a GPU that gives the right gradient there.
 
     The fused kernel is compared with the torch flow once, on the device itself; if it can't run
@@ -226,6 +239,7 @@ def device_flow(spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3
         spec: the architecture.
         theta: the live weights on the device, float32; kept, not copied.
         precision: of the kernel's matrix products.
+        n_events: of a mini-batch.
     """
     reason = unsupported(spec)
     if not reason and importlib.util.find_spec("triton") is None:
@@ -235,9 +249,9 @@ def device_flow(spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3
         return TorchFlow(spec, theta)
     from onlineflows.flows.gpu.kernels import TritonError
 
-    flow = FusedFlow(spec, theta, precision=precision)
+    flow = FusedFlow(spec, theta, precision=precision, tiling=tiling_for(n_events, theta.device))
     try:
-        error = gradient_error(flow, precision=precision)
+        error = gradient_error(flow)
     except (RuntimeError, TritonError) as failure:
         logger.warning("gradients by torch: the fused kernel doesn't run here: %r", failure)
         return TorchFlow(spec, theta)
@@ -248,15 +262,12 @@ def device_flow(spec: FlowSpec, theta: Tensor, *, precision: Precision = "tf32x3
     return flow
 
 
-def gradient_error(
-    flow: FusedFlow, *, n_events: int = 256, precision: Precision = "tf32x3"
-) -> float:
-    """Returns the relative error of the kernel's gradient against torch in float64.
+def gradient_error(flow: FusedFlow, *, n_events: int = 1000) -> float:
+    """Returns the relative error of a flow's gradient against torch in float64.
 
     Args:
-        flow: gives architecture and device; its θ stays as it is.
+        flow: gives architecture, tiling, precision and device; its θ stays as it is.
         n_events: events to compare on.
-        precision: of the kernel's products.
     """
     spec, device = flow.spec, flow.theta.device
     generator = torch.Generator().manual_seed(1)
@@ -265,9 +276,9 @@ def gradient_error(
     x = 1.5 * torch.randn(n_events, spec.n_features, generator=generator).to(device)
     context = torch.randn(n_events, spec.n_context, generator=generator).to(device)
     given = context if spec.n_context else None
-    kernel = FusedFlow(spec, theta.to(device), precision=precision).gradient(x, given)
+    same = FusedFlow(spec, theta.to(device), precision=flow.precision, tiling=flow.tiling)
     exact = TorchFlow(spec, theta.to(device, torch.float64)).gradient(x, given)
-    return float((kernel.theta - exact.theta).norm() / exact.theta.norm())
+    return float((same.gradient(x, given).theta - exact.theta).norm() / exact.theta.norm())
 
 
 def _n_processors(device: torch.device) -> int:

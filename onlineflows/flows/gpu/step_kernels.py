@@ -17,7 +17,7 @@ LARGEST = tl.constexpr(3.4028234e38)
 def sum_kernel(
     partial_ptr, sums_ptr, totals_ptr, n_programs, size, ROWS: tl.constexpr, COLUMNS: tl.constexpr
 ):
-    """Sums gradients over the programs that they come from, and leaves zeros there.
+    """Sums gradients over the programs that they come from.
 
     Args:
         partial_ptr: (n_programs, size).
@@ -33,7 +33,6 @@ def sum_kernel(
         at = partial_ptr + (first + rows).to(tl.int64) * size + columns
         there = (first + rows < n_programs) & (columns < size)
         total += tl.load(at, mask=there, other=0.0)
-        tl.store(at, 0.0, mask=there)
     sums = tl.sum(total, 0)
     places = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     tl.store(sums_ptr + places, sums, mask=places < size)
