@@ -43,7 +43,8 @@ class MarginalMap:
         self.v = v
         self.z = z
         self.slope = slope
-        self._pieces = _pieces(v, z, slope)
+        self.pieces = _pieces(v, z, slope)
+        """What lies between and beyond the knots, feature by feature, k + 1 for each."""
         is_tail = np.zeros((len(v), v.shape[1] + 1), dtype=np.bool_)
         is_tail[:, [0, -1]] = True
         self._is_tail = is_tail.ravel()
@@ -78,7 +79,7 @@ class MarginalMap:
     def forward(self, v: Array) -> tuple[Array, Array]:
         """Returns z and log ∂z/∂v of events on the line; all of shape (d, n)."""
         number = self._find(self.v, v)
-        piece = self._pieces.take(number)
+        piece = self.pieces.take(number)
         t = (v - piece.v) * piece.per_width
         denominator = 1 + piece.bend * t * (1 - t)
         z = piece.z + t * (piece.rise + t * piece.curve) / denominator
@@ -94,7 +95,7 @@ class MarginalMap:
     def inverse(self, z: Array) -> Array:
         """Returns the events on the line, shape (d, n): the stable root of a quadratic."""
         number = self._find(self.z, z)
-        piece = self._pieces.take(number)
+        piece = self.pieces.take(number)
         rise = z - piece.z
         tails = np.nonzero(self._is_tail.take(number))
         rise[tails] = np.copysign(np.expm1(np.abs(rise[tails])), rise[tails])
@@ -118,7 +119,7 @@ class MarginalMap:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Pieces:
+class Pieces:
     """Coefficients of the pieces between knots, tails included; all of the same shape.
 
     In t = (v - v_k) per_width, z = z_k + (rise t + curve t²) / q and
@@ -136,14 +137,14 @@ class _Pieces:
     slope_1: Array
     slope_2: Array
 
-    def take(self, number: NDArray[np.int64]) -> "_Pieces":
+    def take(self, number: NDArray[np.int64]) -> "Pieces":
         """Returns the coefficients of the pieces with these numbers."""
-        return _Pieces(
+        return Pieces(
             *(getattr(self, name).take(number) for name in type(self).__dataclass_fields__)
         )
 
 
-def _pieces(v: Array, z: Array, slope: Array) -> _Pieces:
+def _pieces(v: Array, z: Array, slope: Array) -> Pieces:
     """Returns the coefficients of every piece of every feature, flat, shape (d (k + 1),)."""
     d, k = v.shape
     width, height = np.ones((d, k + 1)), np.empty((d, k + 1))
@@ -168,7 +169,7 @@ def _pieces(v: Array, z: Array, slope: Array) -> _Pieces:
         2 * (secant - left),
         second,
     )
-    return _Pieces(*(a.ravel() for a in arrays))
+    return Pieces(*(a.ravel() for a in arrays))
 
 
 def _fit_feature(v: Array, z: Array, levels: Array) -> tuple[Array, Array, Array]:

@@ -67,7 +67,11 @@ ONLY_IN = {
     "msgspec": {"streams/codec.py", "streams/messages.py"},
     "msgpack": {"streams/codec.py"},
     "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
-    "triton": {"onlineflows/flows/gpu/kernels.py", "onlineflows/flows/gpu/step_kernels.py"},
+    "triton": {
+        "onlineflows/flows/gpu/kernels.py",
+        "onlineflows/flows/gpu/map_kernels.py",
+        "onlineflows/flows/gpu/step_kernels.py",
+    },
     "typer": {"onlineflows/cli/main.py"},
     "zuko": {"onlineflows/bench/zuko_peer.py"},
     "nflows": {"onlineflows/bench/nflows_peer.py"},

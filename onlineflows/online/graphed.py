@@ -96,11 +96,16 @@ class GraphedTrainer:
         """Steps taken or under way; exact after `settle`."""
         return self._n_settled + self._n_started
 
-    def step(self, z: NDArray[np.float32]) -> DeferredReport:
+    @property
+    def device(self) -> torch.device:
+        """Where θ is."""
+        return self._events.device
+
+    def step(self, z: NDArray[np.float32] | Tensor) -> DeferredReport:
         """Starts one step on a mini-batch.
 
         Args:
-            z: preprocessed events, shape (n, d); copied before the call returns.
+            z: preprocessed events, shape (n, d); copied before the call returns, or on the device.
 
         Raises:
             DivergedError: a step before it was refused; see the class.
@@ -108,9 +113,13 @@ class GraphedTrainer:
         if self._n_started == STEPS_AHEAD:
             self.settle()
         if len(z) != self._batch_size:
-            self._steps.run(torch.from_numpy(z).to(self._events.device))
+            events = z if isinstance(z, Tensor) else torch.from_numpy(z).to(self.device)
+            self._steps.run(events)
         else:
-            self._staging.send(z)
+            if isinstance(z, Tensor):
+                self._events.copy_(z)
+            else:
+                self._staging.send(z)
             self.replay()
         report = DeferredReport(len(z), self._stretch, self._n_started, self.settle)
         self._n_started += 1

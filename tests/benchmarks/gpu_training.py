@@ -10,6 +10,7 @@ too, without kernel and graph: that shows that it works, nothing else.
 """
 
 import argparse
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -105,9 +106,9 @@ def main() -> None:
         document["nll"] = quality(given.quality, device)
     if given.stream:
         document["stream"] = [
-            streamed(given.stream, batch, where)
+            streamed(given.stream // (1 if where == "cuda" else 10), batch, where, threads)
             for batch in given.batches
-            for where in dict.fromkeys(("cpu", device))
+            for where, threads in machines(device)
         ]
     json.dump(document, sys.stdout, indent=1)
 
@@ -246,14 +247,20 @@ def quality(n_events: int, device: str) -> dict[str, float]:
     schema, x = standin(n_events + n_test)
     z = Preprocessing.fit(schema, x[:20_000], knots=33).forward(x)[0].astype(np.float32)
     train, test = z[:-n_test], torch.from_numpy(z[-n_test:])
-    kinds = {"cpu": ("torch", "cpu"), "torch": ("torch", device)}
+    kinds: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "cpu": ("torch", "cpu", {}),
+        "torch": ("torch", device, {}),
+    }
     if fused_runs(device):
-        kinds["fused"] = ("fused", device)
+        kinds |= {
+            f"fused {precision}": ("fused", device, {"precision": precision})
+            for precision in PRECISIONS
+        }
     found = {}
-    for name, (kind, where) in kinds.items():
+    for name, (kind, where, options) in kinds.items():
         spec = build_spec(FlowConfig(), N_FEATURES)
         theta = initial_theta(spec, torch.Generator().manual_seed(1)).to(where)
-        flow = MAKERS[kind](spec, theta)
+        flow = MAKERS[kind](spec, theta, **options)
         optimiser = DeviceScheduleFreeAdamW(OptimiserConfig(), theta)
         trainer = GraphedTrainer(flow, optimiser, batch_size=batch)
         for start in range(0, len(train) - batch + 1, batch):
@@ -263,13 +270,20 @@ def quality(n_events: int, device: str) -> dict[str, float]:
     return found
 
 
-def streamed(n_events: int, batch: int, device: str) -> dict[str, Any]:
+def machines(device: str) -> list[tuple[str, int]]:
+    """Returns devices and threads to compare: the CPU with some of its cores and with all."""
+    cores = os.cpu_count() or 1
+    on_cpu = [("cpu", threads) for threads in sorted({1, min(4, cores), cores})]
+    return [*on_cpu, ("cuda", 1)] if device == "cuda" else on_cpu
+
+
+def streamed(n_events: int, batch: int, device: str, threads: int) -> dict[str, Any]:
     """Returns how fast the learner takes events from memory, marginal map and buffer included."""
     n_test = 20_000
     schema, events = standin(n_events + n_test)
     x, test = events[:-n_test], events[-n_test:]
     config = LearnerConfig(
-        trainer=TrainerConfig(device=device, batch_size=batch, threads=os.cpu_count() or 1),
+        trainer=TrainerConfig(device=device, batch_size=batch, threads=threads),
         buffer=BufferConfig(capacity=max(65_536, 4 * batch)),
     )
     learner = Learner(schema, config)
@@ -288,6 +302,7 @@ def streamed(n_events: int, batch: int, device: str) -> dict[str, Any]:
     assert density is not None
     return {
         "device": device,
+        "threads": threads,
         "batch": batch,
         "events_per_s": sum(map(len, pieces[warm:])) / seconds,
         "uses_per_s": (learner.n_uses - used) / seconds,
@@ -295,6 +310,7 @@ def streamed(n_events: int, batch: int, device: str) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def standin(n_events: int) -> tuple[EventSchema, np.ndarray[Any, np.dtype[np.float32]]]:
     """Returns events of the stand-in, and what they are."""
     source = StandinSource(StandinConfig(n_events=0, seed=7))

@@ -44,24 +44,23 @@ class Tiling:
         warps: of a program.
         per_processor: programs at most for each multiprocessor; each has gradients of its own,
             which must be summed.
-        registers: of a thread at most; None for what the compiler likes.
     """
 
     events: int = 64
     warps: int = 4
     per_processor: int = 2
-    registers: int | None = None
 
 
 def tiling_for(n_events: int, device: torch.device) -> Tiling:
     """Returns the tiling that is fastest for a mini-batch.
 
-    Small tiles need more instructions for each event, but a tile's chain of them is shorter: it
-    pays while all tiles run at once.
+    Small tiles need more instructions for each event, but a tile's chain of them is shorter: they
+    pay as long as all tiles run at once, those of 16 even with a multiprocessor each.
     """
-    most_programs = Tiling().per_processor * _n_processors(device)
-    fitting = (size for size in (16, 32) if n_events <= size * most_programs)
-    return Tiling(events=next(fitting, 64))
+    n_processors = _n_processors(device)
+    if n_events <= 16 * n_processors:
+        return Tiling(events=16)
+    return Tiling(events=32 if n_events <= 32 * 2 * n_processors else 64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -181,7 +180,6 @@ class FusedFlow(TorchFlow):
             WEIGHTED=weight is not None,
             num_warps=tiling.warps,
             num_stages=1,
-            **({} if tiling.registers is None else {"maxnreg": tiling.registers}),
         )
         return n_programs
 

@@ -40,6 +40,15 @@ def leading(values):
 
 
 @triton.jit
+def rounded(values):
+    """Float32 numbers that TF32's matrix units, which cut off after 10 bits, take as rounded."""
+    found = (values.to(tl.int32, bitcast=True) + 4096).to(tl.float32, bitcast=True)
+    if INTERPRETED:
+        found = leading(found)
+    return found
+
+
+@triton.jit
 def product(a, b, onto, PRECISION: tl.constexpr):
     """Returns onto + a b, [., .]. "tf32x3" leaves out only what both factors have beyond TF32.
 
@@ -50,8 +59,10 @@ def product(a, b, onto, PRECISION: tl.constexpr):
         onto = tl.dot(a - a_0, b_0, acc=onto, input_precision="tf32")
         onto = tl.dot(a_0, b - b_0, acc=onto, input_precision="tf32")
         onto = tl.dot(a_0, b_0, acc=onto, input_precision="tf32")
+    elif PRECISION == "tf32":
+        onto = tl.dot(rounded(a), rounded(b), acc=onto, input_precision="tf32")
     else:
-        onto = tl.dot(a, b, acc=onto, input_precision=PRECISION)
+        onto = tl.dot(a, b, acc=onto, input_precision="ieee")
     return onto
 
 
