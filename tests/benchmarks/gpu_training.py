@@ -39,20 +39,7 @@ from streams import EventSchema
 
 N_FEATURES = 5
 BATCHES = (512, 2048, 8192, 32768, 131072)
-TILINGS = tuple(
-    Tiling(events, warps, per_processor)
-    for events, warps, per_processor in (
-        (16, 2, 4),
-        (32, 2, 3),
-        (32, 4, 2),
-        (64, 2, 3),
-        (64, 4, 1),
-        (64, 4, 2),
-        (64, 8, 1),
-        (128, 4, 2),
-        (128, 8, 1),
-    )
-)
+TILINGS = tuple(Tiling(*sizes) for sizes in ((16, 4), (32, 4), (64, 4), (64, 8), (128, 8)))
 PRECISIONS: tuple[Precision, ...] = ("ieee", "tf32x3", "tf32")
 MAKERS: dict[str, Callable[..., Flow]] = {"torch": TorchFlow, "fused": FusedFlow}
 
@@ -65,7 +52,7 @@ class Row:
         gradient: "torch" or "fused".
         what: "gradient" alone, "eager" step, "graph" step, or graph step "from host".
         precision: of matrix products.
-        tiling: events of a program, its warps, programs for each multiprocessor; empty for torch.
+        tiling: events and warps of a program; empty for torch.
         batch: events of a step.
         step_us: median time of a step.
         spread_us: interquartile range of it.
@@ -188,7 +175,7 @@ def steps_of(
             kind,
             what,
             options.get("precision", "float32"),
-            astuple(options["tiling"]) if "tiling" in options else (),
+            astuple(options["tiling"])[:2] if "tiling" in options else (),
             batch,
             *timed(ways[what], trainer, device, batch, repeats),
         )
