@@ -68,8 +68,10 @@ ONLY_IN = {
     "msgpack": {"streams/codec.py"},
     "sklearn": {"onlineflows/offline/classifier.py", "replay/sources/standin_fit.py"},
     "triton": {
+        "onlineflows/flows/gpu/arithmetic_kernels.py",
         "onlineflows/flows/gpu/kernels.py",
         "onlineflows/flows/gpu/map_kernels.py",
+        "onlineflows/flows/gpu/spline_kernels.py",
         "onlineflows/flows/gpu/step_kernels.py",
     },
     "typer": {"onlineflows/cli/main.py"},

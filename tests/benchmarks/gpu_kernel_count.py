@@ -30,7 +30,7 @@ SPEC = build_spec(FlowConfig(), N_FEATURES)
 CASES: list[tuple[int, Precision, Tiling]] = [
     (90, precision, Tiling(events, warps))
     for precision in ("tf32x3", "tf32")
-    for events, warps in ((16, 2), (32, 4), (64, 4), (64, 8), (128, 8))
+    for events, warps in ((16, 4), (32, 4), (64, 4), (64, 8), (128, 8))
 ] + [(80, "tf32x3", Tiling()), (120, "tf32x3", Tiling())]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 

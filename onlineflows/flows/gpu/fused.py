@@ -146,6 +146,8 @@ class FusedFlow(TorchFlow):
 
         Never waits for the device; can be captured in a graph after a first call.
         """
+        if not len(x):
+            return super().gradient(x, context, weight=weight)
         nll = self.theta.new_empty(len(x))
         self.pack()
         n_programs = self.launch(self._joined(x, context).contiguous(), nll, weight=weight)

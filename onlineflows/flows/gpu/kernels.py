@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-# ruff: noqa: RUF059, D417
+# ruff: noqa: D417
 """The gradient's kernel, in Triton: one program takes a tile of events through the flow and back.
 
 A block has two halves, which divide a tile among the threads in different ways. Its network is
@@ -8,62 +8,23 @@ whole splines to itself, and what is sequential within one (the search for the b
 a reduction across threads. Between the halves go the rows, the splines' parameters, through memory
 of the program's own that stays in the cache, as do the hidden layers until the way back.
 
-The gradients of the weights are added to a stretch of the program's own; who sums over programs is
+The gradients of the weights go to a stretch of the program's own; who sums over programs is
 the caller's business.
 
-Formulas: 1906.04032 eqs. 4 and 5, as in `onlineflows.flows.spline`, whose names are used here.
 The language has neither classes nor keyword calls across modules worth using: arguments are
 plain pointers and sizes. See `packing` for the order of everything behind `weights`.
 """
-
-import os
 
 import triton
 import triton.language as tl
 from triton.errors import TritonError
 
+from onlineflows.flows.gpu.arithmetic_kernels import product
+from onlineflows.flows.gpu.spline_kernels import per_range, size_of, splines, splines_back
+
 __all__ = ["TritonError", "gradient_kernel"]
 
-INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET") == "1")
-"""Triton's interpreter has no machine instructions."""
-UNROLLED = tl.constexpr(8)
-LOG_RANGE = tl.constexpr(6.907755278982137)
-LOG_2 = tl.constexpr(0.6931471805599453)
-LOG2_E = tl.constexpr(1.4426950408889634)
 HALF_LOG_TWO_PI = tl.constexpr(0.9189385332046727)
-
-
-@triton.jit
-def leading(values):
-    """The part of float32 numbers that TF32 holds, cut off after 10 bits."""
-    return (values.to(tl.int32, bitcast=True) & -8192).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def rounded(values):
-    """Float32 numbers that TF32's matrix units, which cut off after 10 bits, take as rounded."""
-    found = (values.to(tl.int32, bitcast=True) + 4096).to(tl.float32, bitcast=True)
-    if INTERPRETED:
-        found = leading(found)
-    return found
-
-
-@triton.jit
-def product(a, b, onto, PRECISION: tl.constexpr):
-    """Returns onto + a b, [., .]. "tf32x3" leaves out only what both factors have beyond TF32.
-
-    Triton's own product of that name also treats infinities, which are refused here anyway.
-    """
-    if PRECISION == "tf32x3":
-        a_0, b_0 = leading(a), leading(b)
-        onto = tl.dot(a - a_0, b_0, acc=onto, input_precision="tf32")
-        onto = tl.dot(a_0, b - b_0, acc=onto, input_precision="tf32")
-        onto = tl.dot(a_0, b_0, acc=onto, input_precision="tf32")
-    elif PRECISION == "tf32":
-        onto = tl.dot(rounded(a), rounded(b), acc=onto, input_precision="tf32")
-    else:
-        onto = tl.dot(a, b, acc=onto, input_precision="ieee")
-    return onto
 
 
 @triton.jit
@@ -73,113 +34,6 @@ def gather(onto, values, mask, first):
         tl.store(onto, values, mask=mask)
     else:
         tl.atomic_add(onto, values, mask=mask, sem="relaxed")
-
-
-@triton.jit
-def reciprocal(x):
-    """1 / x to the last place but one; the language's division takes eight instructions."""
-    if INTERPRETED:
-        y = 1.0 / x
-    else:
-        y = tl.inline_asm_elementwise(
-            "rcp.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
-        )
-    return y
-
-
-@triton.jit
-def exp_2(x):
-    """2 to the power of x, to two units in the last place; 0 below 2 to the power of -126."""
-    if INTERPRETED:
-        y = tl.exp2(x)
-    else:
-        y = tl.inline_asm_elementwise(
-            "ex2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
-        )
-    return y
-
-
-@triton.jit
-def log_2(x):
-    """Logarithm to the base 2, to 2e-7 of itself or of 1; the language's is a polynomial."""
-    if INTERPRETED:
-        y = tl.log2(x)
-    else:
-        y = tl.inline_asm_elementwise(
-            "lg2.approx.ftz.f32 $0, $1;", "=f,f", [x], dtype=tl.float32, is_pure=True, pack=1
-        )
-    return y
-
-
-@triton.jit
-def per_range(columns, K: tl.constexpr, P: tl.constexpr):
-    """One over the range of the logarithm that the clamp of a column leaves it."""
-    return tl.where(columns % P < 2 * K, 2 / LOG_RANGE, 1 / LOG_RANGE)
-
-
-@triton.jit
-def size_of(raw, per_range):
-    """What a parameter of a spline stands for: a relative size or a slope."""
-    return exp_2(raw * (LOG2_E * reciprocal(1.0 + tl.abs(raw) * per_range)))
-
-
-@triton.jit
-def size_back(size, per_range):
-    """The derivative of `size_of` by the raw parameter, from its value alone."""
-    factor = 1.0 - tl.abs(log_2(size)) * (LOG_2 * per_range)
-    return size * factor * factor
-
-
-@triton.jit
-def find_bin(rows, x, bound, K: tl.constexpr, E: tl.constexpr):
-    """Everything about the bin of each x that both directions need.
-
-    Args:
-        rows: where each spline's first size lies; the next ones are E numbers apart.
-        x: what is transformed.
-    """
-    sum_w, sum_h = tl.zeros_like(x), tl.zeros_like(x)
-    for start in range(0, K, UNROLLED):
-        for step in tl.static_range(UNROLLED):
-            at, there = rows + (start + step) * E, start + step < K
-            sum_w += tl.load(at, mask=there, other=0.0)
-            sum_h += tl.load(at + K * E, mask=there, other=0.0)
-    unit_w, unit_h = 2 * bound * reciprocal(sum_w), 2 * bound * reciprocal(sum_h)
-    reach = (x + bound) * (0.5 / bound) * sum_w
-    number = tl.zeros_like(x).to(tl.int32)
-    end, under_w, under_h = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
-    for start in range(0, K, UNROLLED):
-        for step in tl.static_range(UNROLLED):
-            # Of what lies beyond the last bin's beginning, nothing is passed.
-            at, there = rows + (start + step) * E, start + step < K - 1
-            size_w = tl.load(at, mask=there, other=float("inf"))
-            size_h = tl.load(at + K * E, mask=there, other=0.0)
-            end += size_w
-            passed = end < reach
-            number += passed.to(tl.int32)
-            under_w += tl.where(passed, size_w, 0.0)
-            under_h += tl.where(passed, size_h, 0.0)
-    own = rows + number * E
-    own_w, own_h = tl.load(own), tl.load(own + K * E)
-    # The outermost knots have slope 1 and no parameter.
-    slope_0 = tl.load(own + (2 * K - 1) * E, mask=number > 0, other=1.0)
-    slope_1 = tl.load(own + 2 * K * E, mask=number < K - 1, other=1.0)
-    return number, unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1
-
-
-@triton.jit
-def place(unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1, x, bound):
-    """The spline at x and the terms of eqs. 4 and 5."""
-    per_width, height = reciprocal(own_w * unit_w), own_h * unit_h
-    xi = (x - (under_w * unit_w - bound)) * per_width
-    xi = tl.minimum(tl.maximum(xi, 0.0), 1.0)
-    both = xi * (1 - xi)
-    secant = height * per_width
-    per_denominator = reciprocal(secant + (slope_0 + slope_1 - 2 * secant) * both)
-    ratio = (secant * xi * xi + slope_0 * both) * per_denominator
-    inner = slope_1 * xi * xi + 2 * secant * both + slope_0 * (1 - xi) * (1 - xi)
-    y = under_h * unit_h - bound + height * ratio
-    return y, xi, secant, per_denominator, ratio, inner, per_width, height
 
 
 @triton.jit
@@ -200,25 +54,6 @@ def first_weights(weights, V: tl.constexpr, VP: tl.constexpr, H: tl.constexpr):
     variables, units = tl.arange(0, VP)[:, None], tl.arange(0, H)[None, :]
     there = (variables <= V) & (units >= 0)
     return tl.load(weights + variables * H + units, mask=there, other=0.0)
-
-
-@triton.jit
-def splines_of(
-    table, state, V: tl.constexpr, T: tl.constexpr, TP: tl.constexpr,
-    P: tl.constexpr, E: tl.constexpr,
-):  # fmt: skip
-    """The targets of a block, [TP, E]: where each is and has its rows, its value, if it counts.
-
-    Beyond the last target stand copies of it, which save a mask on every load.
-    """
-    numbers, events = tl.arange(0, TP)[:, None], tl.arange(0, E)[None, :]
-    n_targets = tl.load(table)
-    target = tl.minimum(numbers, n_targets - 1)
-    feature = tl.load(table + 1 + target)
-    version = tl.load(table + 1 + T + feature)
-    x = tl.load(state + (version * V + feature) * E + events)
-    counts = (numbers < n_targets) & (events >= 0)
-    return feature * E + events, target * (P * E) + events, x, counts
 
 
 @triton.jit
@@ -251,91 +86,6 @@ def network(
         raw = product(hidden_2, weight, tl.zeros([E, C], tl.float32), PRECISION) + bias[None, :]
         sizes = size_of(raw, per_range(columns, K, P)[None, :])
         tl.store(rows + columns[None, :] * E + events[:, None], sizes)
-
-
-@triton.jit
-def splines(
-    table, state, rows, image, bound,
-    V: tl.constexpr, T: tl.constexpr, TP: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
-    E: tl.constexpr,
-):  # fmt: skip
-    """Writes the images of a block's targets, (V, E); returns the sum of log-slopes, [E]."""
-    feature, row, x, counts = splines_of(table, state, V, T, TP, P, E)
-    own = rows + row
-    number, unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1 = find_bin(
-        own, x, bound, K, E
-    )
-    y, xi, secant, per_denominator, ratio, inner, per_width, height = place(
-        unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1, x, bound
-    )
-    inside = tl.abs(x) <= bound
-    root = secant * per_denominator
-    tl.store(image + feature, tl.where(inside, y, x), mask=counts)
-    return tl.sum(tl.where(inside & counts, LOG_2 * log_2(inner * root * root), 0.0), 0)
-
-
-@triton.jit
-def splines_back(
-    table, state, rows, on_features, through, on_rows, share, bound,
-    V: tl.constexpr, T: tl.constexpr, TP: tl.constexpr, K: tl.constexpr, P: tl.constexpr,
-    E: tl.constexpr,
-):  # fmt: skip
-    """Writes the gradients on a block's rows, (Q, E), and on its targets through the splines."""
-    feature, row, x, counts = splines_of(table, state, V, T, TP, P, E)
-    own = rows + row
-    number, unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1 = find_bin(
-        own, x, bound, K, E
-    )
-    y, xi, secant, per_denominator, ratio, inner, per_width, height = place(
-        unit_w, unit_h, own_w, own_h, under_w, under_h, slope_0, slope_1, x, bound
-    )
-    given = tl.load(on_features + feature)
-    # Outside the bound nothing reaches the rows.
-    inside = tl.abs(x) <= bound
-    on_y = tl.where(inside, given, 0.0)
-    on_log = tl.where(inside, -share[None, :], 0.0)
-    both, mirror = xi * (1 - xi), 1 - 2 * xi
-    on_numerator = on_y * height * per_denominator
-    on_denominator = -(on_numerator * ratio + 2 * on_log * per_denominator)
-    on_inner = on_log * reciprocal(inner)
-    on_xi = (
-        on_numerator * (2 * secant * xi + slope_0 * mirror)
-        + on_denominator * (slope_0 + slope_1 - 2 * secant) * mirror
-        + 2 * on_inner * (slope_1 * xi + secant * mirror - slope_0 * (1 - xi))
-    )
-    on_secant = (
-        2 * on_log * reciprocal(secant)
-        + on_numerator * xi * xi
-        + on_denominator * (1 - 2 * both)
-        + 2 * on_inner * both
-    )
-    on_slope_0 = (on_numerator + on_denominator) * both
-    on_slope_0 += on_inner * (1 - xi) * (1 - xi)
-    on_slope_1 = on_denominator * both + on_inner * xi * xi
-    on_x = on_xi * per_width
-    on_width = -(on_x * xi + on_secant * secant * per_width)
-    on_height = on_y * ratio + on_secant * per_width
-    tl.store(through + feature, tl.where(inside, on_x, given), mask=counts)
-
-    # Gradients on the raw sizes: `SplinePoint._pull_back_rows`; y's corner moves with those below.
-    mean_w = (on_width * own_w - on_x * under_w) * unit_w * (0.5 / bound)
-    mean_h = (on_height * own_h + on_y * under_h) * unit_h * (0.5 / bound)
-    raw_0 = on_slope_0 * size_back(slope_0, 1 / LOG_RANGE)
-    raw_1 = on_slope_1 * size_back(slope_1, 1 / LOG_RANGE)
-    onto = on_rows + row
-    for start in range(0, K, UNROLLED):
-        for step in tl.static_range(UNROLLED):
-            k = start + step
-            at, to, there = own + k * E, onto + k * E, counts & (k < K)
-            size = tl.load(at, mask=k < K, other=1.0)
-            on_w = tl.where(k < number, -on_x, tl.where(k == number, on_width, 0.0)) - mean_w
-            tl.store(to, on_w * unit_w * size_back(size, 2 / LOG_RANGE), mask=there)
-            size = tl.load(at + K * E, mask=k < K, other=1.0)
-            on_h = tl.where(k < number, on_y, tl.where(k == number, on_height, 0.0)) - mean_h
-            tl.store(to + K * E, on_h * unit_h * size_back(size, 2 / LOG_RANGE), mask=there)
-            # Knot k + 1 ends bin k and begins the next.
-            on_knot = tl.where(k == number, raw_1, tl.where(k + 1 == number, raw_0, 0.0))
-            tl.store(to + 2 * K * E, on_knot, mask=there & (k < K - 1))
 
 
 @triton.jit
