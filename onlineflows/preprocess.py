@@ -32,7 +32,8 @@ class Preprocessing:
     def __init__(self, schema: EventSchema, marginal: MarginalMap) -> None:
         self.schema = schema
         self.marginal = marginal
-        self._supports = [support_map(feature) for feature in schema.features]
+        self.supports = [support_map(feature) for feature in schema.features]
+        """The first stage, feature by feature."""
 
     @classmethod
     def fit(cls, schema: EventSchema, x: NDArray[np.floating[Any]], *, knots: int) -> Self:
@@ -68,7 +69,7 @@ class Preprocessing:
         for rows in _chunks(len(x)):
             columns = np.ascontiguousarray(x[rows].T, dtype=np.float64)
             z_columns, log_slope = self.marginal.forward(self._to_line(columns))
-            for support, column, total in zip(self._supports, columns, log_slope, strict=True):
+            for support, column, total in zip(self.supports, columns, log_slope, strict=True):
                 total += support.log_slope(column)
             z[rows] = z_columns.T
             log_abs_det[rows] = log_slope.T
@@ -83,7 +84,7 @@ class Preprocessing:
         x = np.empty(z.shape)
         for rows in _chunks(len(z)):
             v = self.marginal.inverse(np.ascontiguousarray(z[rows].T, dtype=np.float64))
-            for place, support in enumerate(self._supports):
+            for place, support in enumerate(self.supports):
                 x[rows, place] = support.inverse(v[place])
         return x
 
@@ -117,7 +118,7 @@ class Preprocessing:
     def _to_line(self, columns: Array) -> Array:
         """Returns v of both shapes (d, n)."""
         v = np.empty_like(columns)
-        for support, column, out in zip(self._supports, columns, v, strict=True):
+        for support, column, out in zip(self.supports, columns, v, strict=True):
             out[:] = support.forward(column)
         return v
 

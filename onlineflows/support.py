@@ -18,8 +18,17 @@ EPSILON = 1e-6
 Array = NDArray[np.float64]
 
 
+Coefficients = tuple[float, float, float, float, float, float]
+"""(low, above, high, below, per_unit, linear): every support's map in one form,
+v = above log(ε + per_unit (x - low)) - below log(ε + per_unit (high - x)) + linear x."""
+
+
 class SupportMap(Protocol):
     """An increasing map from a support to the line. Shapes (n,)."""
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """What makes the common form this map."""
 
     def forward(self, x: Array) -> Array:
         """Returns v, finite for every x in the closed support."""
@@ -43,6 +52,11 @@ class Bounded:
         self._low = low
         self._high = high
         self._per_unit = (1 - 2 * EPSILON) / (high - low)
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """Both logarithms."""
+        return self._low, 1.0, self._high, 1.0, self._per_unit, 0.0
 
     def forward(self, x: Array) -> Array:
         """Returns the logit."""
@@ -80,6 +94,12 @@ class HalfBounded:
         self._edge = edge
         self._sign = sign
 
+    @property
+    def coefficients(self) -> Coefficients:
+        """One logarithm; the other would have no edge."""
+        is_lower = self._sign > 0
+        return self._edge, float(is_lower), self._edge, float(not is_lower), 1.0, 0.0
+
     def forward(self, x: Array) -> Array:
         """Returns the logarithm of the distance from the edge, signed."""
         return self._sign * np.log(self._sign * (x - self._edge) + EPSILON)
@@ -96,6 +116,11 @@ class HalfBounded:
 
 class Unbounded:
     """v = x."""
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """No logarithm."""
+        return 0.0, 0.0, 0.0, 0.0, 0.0, 1.0
 
     def forward(self, x: Array) -> Array:
         """Returns x."""

@@ -145,6 +145,10 @@ class TorchFlow(Flow):
 
     def _variables(self, x: Tensor, context: Tensor | None) -> Tensor:
         """Returns features and context as one matrix of shape (d + c, n), checked."""
+        return self._joined(x, context).t().contiguous()
+
+    def _joined(self, x: Tensor, context: Tensor | None) -> Tensor:
+        """Returns features and context as one matrix of shape (n, d + c), checked."""
         n_context = 0 if context is None else context.shape[1]
         if x.ndim != 2 or (x.shape[1], n_context) != (self.spec.n_features, self.spec.n_context):
             raise ConfigError(
@@ -152,7 +156,7 @@ class TorchFlow(Flow):
                 f"{self.spec.n_context} context variables; got {tuple(x.shape)} with {n_context}"
             )
         joined = x if context is None else torch.cat((x, context), 1)
-        return joined.to(self.theta).t().contiguous()
+        return joined.to(self.theta)
 
     def _linearise(
         self, seen: Activations, variables: Tensor, targets: Tensor | None

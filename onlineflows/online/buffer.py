@@ -135,7 +135,7 @@ class WindowBuffer(Buffer):
             segment, position = divmod(self.n_fed, self._segment_events)
             room = self.n_fresh - position % self.n_fresh
             part = z[start : start + room]
-            self._store[segment % self._uses, position : position + len(part)] = part
+            self._write(segment, slice(position, position + len(part)), part)
             self.n_fed += len(part)
             start += len(part)
             if len(part) == room:
@@ -159,17 +159,26 @@ class WindowBuffer(Buffer):
     def _mini_batch(self, segment: int, position: int) -> Events:
         """Collects what every lane owes for this position of the current segment."""
         end = position + self.n_fresh
-        fresh = self._store[segment % self._uses, position : min(end, self._length(segment))]
+        fresh = self._read(segment, slice(position, min(end, self._length(segment))))
         lanes = [fresh]
         for lane in range(1, self._uses):
             past = segment - lane
             if past >= 0 and self._length(past):
-                rows = self._order(past, lane)[position:end]
-                lanes.append(self._store[past % self._uses][rows])
+                lanes.append(self._read(past, self._order(past, lane)[position:end]))
         self.n_first_used += len(fresh)
-        batch: Events = np.concatenate(lanes)
+        batch = self._join(lanes)
         self.n_uses += len(batch)
         return batch
+
+    def _write(self, segment: int, rows: slice, part: Events) -> None:
+        self._store[segment % self._uses, rows] = part
+
+    def _read(self, segment: int, rows: slice | NDArray[np.intp]) -> Events:
+        found: Events = self._store[segment % self._uses][rows]
+        return found
+
+    def _join(self, lanes: list[Events]) -> Events:
+        return np.concatenate(lanes)
 
     def _order(self, segment: int, lane: int) -> NDArray[np.intp]:
         """The random order in which a lane goes through a segment; a pure function of the seed."""

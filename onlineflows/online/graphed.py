@@ -15,6 +15,7 @@ from onlineflows.flows.gpu.fused import device_flow
 from onlineflows.flows.spec import FlowSpec
 from onlineflows.flows.torch_flow import TorchFlow
 from onlineflows.online.device_optimiser import DeviceScheduleFreeAdamW
+from onlineflows.online.device_steps import Record, device_steps
 from onlineflows.online.optimiser import make_optimiser
 from onlineflows.online.staging import Staging
 from onlineflows.online.trainer import Trainer
@@ -82,10 +83,8 @@ class GraphedTrainer:
         self._batch_size = batch_size
         self._events = torch.zeros(batch_size, flow.spec.n_features, device=device)
         self._staging = Staging(self._events)
-        self._plan = torch.zeros(STEPS_AHEAD, len(optimiser.idle), device=device)
-        self._losses = torch.zeros(STEPS_AHEAD, device=device)
-        self._taken = torch.zeros(1, dtype=torch.int64, device=device)
-        self._refused = torch.zeros(1, dtype=torch.bool, device=device)
+        self._record = Record.empty(STEPS_AHEAD, device)
+        self._steps = device_steps(flow, optimiser, self._record)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._n_settled = 0
         self._n_started = 0
@@ -97,11 +96,16 @@ class GraphedTrainer:
         """Steps taken or under way; exact after `settle`."""
         return self._n_settled + self._n_started
 
-    def step(self, z: NDArray[np.float32]) -> DeferredReport:
+    @property
+    def device(self) -> torch.device:
+        """Where θ is."""
+        return self._events.device
+
+    def step(self, z: NDArray[np.float32] | Tensor) -> DeferredReport:
         """Starts one step on a mini-batch.
 
         Args:
-            z: preprocessed events, shape (n, d); copied before the call returns.
+            z: preprocessed events, shape (n, d); copied before the call returns, or on the device.
 
         Raises:
             DivergedError: a step before it was refused; see the class.
@@ -109,9 +113,13 @@ class GraphedTrainer:
         if self._n_started == STEPS_AHEAD:
             self.settle()
         if len(z) != self._batch_size:
-            self._run(torch.from_numpy(z).to(self._events.device))
+            events = z if isinstance(z, Tensor) else torch.from_numpy(z).to(self.device)
+            self._steps.run(events)
         else:
-            self._staging.send(z)
+            if isinstance(z, Tensor):
+                self._events.copy_(z)
+            else:
+                self._staging.send(z)
             self.replay()
         report = DeferredReport(len(z), self._stretch, self._n_started, self.settle)
         self._n_started += 1
@@ -123,8 +131,8 @@ class GraphedTrainer:
         Raises:
             DivergedError: the loss or the gradient of a step wasn't finite; θ is as before it.
         """
-        n_taken, refused = int(self._taken), bool(self._refused)
-        losses = self._losses.tolist()
+        n_taken, refused = int(self._record.taken), bool(self._record.refused)
+        losses = self._record.losses.tolist()
         self._stretch.losses = losses
         self._optimiser.advance(n_taken)
         self._n_settled += n_taken
@@ -169,7 +177,7 @@ class GraphedTrainer:
     def replay(self) -> None:
         """Starts a step on the events that are on the device already."""
         if self._events.device.type != "cuda":
-            self._run(self._events)
+            self._steps.run(self._events)
             return
         if self._graph is None:
             self._graph = self._capture()
@@ -178,37 +186,22 @@ class GraphedTrainer:
     def _begin(self) -> None:
         """Begins a stretch of steps: the device gets their coefficients."""
         self._stretch = Stretch()
-        self._plan.copy_(self._optimiser.plan(STEPS_AHEAD))
-        self._taken.zero_()
-        self._refused.zero_()
-
-    def _run(self, events: Tensor) -> None:
-        """All device operations of one step; nothing here waits for the device."""
-        gradient = self._flow.gradient(events)
-        mean = gradient.nll.mean().view(1)
-        # As in `is_finite`: sums that overflow are refused, too.
-        finite = torch.isfinite(mean + gradient.theta.sum())
-        before = self._losses.index_select(0, self._taken)
-        self._losses.index_copy_(0, self._taken, torch.where(self._refused, before, mean))
-        taken = finite & ~self._refused
-        row = self._plan.index_select(0, self._taken).squeeze(0)
-        self._optimiser.move(
-            torch.where(taken, gradient.theta, 0.0), torch.where(taken, row, self._optimiser.idle)
-        )
-        self._refused.logical_or_(~finite)
-        self._taken.add_(taken)
+        self._record.begin(self._optimiser.plan(STEPS_AHEAD))
+        self._steps.begin()
 
     def _capture(self) -> torch.cuda.CUDAGraph:
         """Captures one step. Kernels are built on a first run, which must leave no trace."""
-        changed = (*self._optimiser.vectors(), self._losses, self._taken, self._refused)
+        record = self._record
+        changed = (*self._optimiser.vectors(), record.losses, record.taken, record.refused)
         kept = [tensor.clone() for tensor in changed]
-        self._run(self._events)
+        self._steps.run(self._events)
         for tensor, value in zip(changed, kept, strict=True):
             tensor.copy_(value)
+        self._steps.begin()
         graph = torch.cuda.CUDAGraph()
         # Other threads may use the device meanwhile.
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._run(self._events)
+            self._steps.run(self._events)
         return graph
 
 
@@ -255,5 +248,9 @@ def flow_on_device(config: LearnerConfig, spec: FlowSpec, theta: Tensor) -> Flow
     theta = theta.to(config.trainer.device)
     if config.trainer.engine == "torch":
         return TorchFlow(spec, theta)
-    exact = config.trainer.precision == "float32"
-    return device_flow(spec, theta, precision="tf32x3" if exact else "tf32")
+    return device_flow(
+        spec,
+        theta,
+        precision="tf32x3" if config.trainer.precision == "float32" else "tf32",
+        n_events=config.trainer.batch_size,
+    )

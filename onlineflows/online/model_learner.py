@@ -1,6 +1,6 @@
 """What one model does with its events, of a region and a share: map, buffer, θ and replicas."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from onlineflows.flows import build_spec, flow_over
 from onlineflows.model_settings import ModelConfig
 from onlineflows.online.bootstrap import N_COLUMNS, Bootstrap, index_columns, indices_of
 from onlineflows.online.buffer import make_buffer
+from onlineflows.online.device_intake import DeviceWindow, device_map
 from onlineflows.online.graphed import GraphedTrainer, make_trainer
 from onlineflows.online.hashed import Share
 from onlineflows.online.replicas import ReplicaTrainer, initial_thetas, make_replica_trainer
@@ -55,6 +56,17 @@ class ModelLearner:
         # With weights each event's index goes with it: repeats must have the same weights.
         n_columns = schema.n_features + (N_COLUMNS if with_weights else 0)
         self._buffer = make_buffer(self.config.buffer, n_columns, batch_size=batch_size, seed=seed)
+        self._device: torch.device | None = None
+        if isinstance(self._trainer, GraphedTrainer) and self.config.buffer.kind == "window":
+            self._device = self._trainer.device
+            self._buffer = DeviceWindow(
+                n_columns,
+                self.config.buffer,
+                batch_size=batch_size,
+                seed=seed,
+                device=self._device,
+            )
+        self._to_device: Callable[[Events], torch.Tensor] | None = None
         self._held = np.zeros((self.config.preprocess.fit_events, n_columns), dtype=np.float32)
         self._n_held = 0
         self.n_taken = 0
@@ -183,7 +195,7 @@ class ModelLearner:
         self.n_taken = int(arrays["n_taken"])
         preprocessing: dict[str, Any] = below("map.", arrays)
         if preprocessing:
-            self.preprocessing = Preprocessing.from_arrays(self.schema, preprocessing)
+            self._take_up(Preprocessing.from_arrays(self.schema, preprocessing))
             self._forget_held()
 
     def _new_trainer(self) -> Trainer | GraphedTrainer | ReplicaTrainer:
@@ -204,9 +216,14 @@ class ModelLearner:
         """Fits the marginal map on the events held, then trains on them."""
         held = self._held[: self._n_held]
         x = held[:, : self.schema.n_features]
-        self.preprocessing = Preprocessing.fit(self.schema, x, knots=self.config.preprocess.knots)
+        self._take_up(Preprocessing.fit(self.schema, x, knots=self.config.preprocess.knots))
         self._train(held)
         self._forget_held()
+
+    def _take_up(self, preprocessing: Preprocessing) -> None:
+        self.preprocessing = preprocessing
+        if self._device is not None:
+            self._to_device = device_map(preprocessing, self._device)
 
     def _forget_held(self) -> None:
         self._held = self._held[:0].copy()
@@ -215,6 +232,10 @@ class ModelLearner:
     def _train(self, rows: Events) -> None:
         if self.preprocessing is None:
             raise RuntimeError("expected a fitted marginal map before training")
+        if self._to_device is not None and isinstance(self._buffer, DeviceWindow):
+            for on_device in self._buffer.feed(self._to_device(rows)):
+                self._step(on_device)
+            return
         d = self.schema.n_features
         z = self.preprocessing.forward(rows[:, :d])[0].astype(np.float32)
         if self._bootstrap is not None:

@@ -1,4 +1,4 @@
-"""Mini-batches on their way from the host to a device."""
+"""Events on their way from the host to a device."""
 
 import numpy as np
 import torch
@@ -9,13 +9,13 @@ N_SLOTS = 4
 
 
 class Staging:
-    """Copies mini-batches into one tensor on a device without waiting for the copies.
+    """Copies events into one tensor on a device without waiting for the copies.
 
     The host writes into page-locked slots in turn; only when all of them are on their way does
     it wait for the oldest.
 
     Args:
-        target: where mini-batches go, shape (n, d); on the CPU it is simply written.
+        target: where events go, shape (n, d); on the CPU it is simply written.
     """
 
     def __init__(self, target: Tensor) -> None:
@@ -32,13 +32,14 @@ class Staging:
             ]
 
     def send(self, batch: NDArray[np.float32]) -> None:
-        """Copies a mini-batch of the target's shape; it may be overwritten afterwards."""
+        """Copies at most n events into the first rows; they may be overwritten afterwards."""
+        target = self._target[: len(batch)]
         if not self._slots:
-            self._target.copy_(torch.from_numpy(batch))
+            target.copy_(torch.from_numpy(batch))
             return
-        slot, arrived = self._slots[self._next], self._arrived[self._next]
+        slot, arrived = self._slots[self._next][: len(batch)], self._arrived[self._next]
         arrived.synchronize()
         slot.copy_(torch.from_numpy(batch))
-        self._target.copy_(slot, non_blocking=True)
+        target.copy_(slot, non_blocking=True)
         arrived.record()
         self._next = (self._next + 1) % N_SLOTS

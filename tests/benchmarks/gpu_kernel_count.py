@@ -8,6 +8,7 @@ most four instructions per cycle.
 """
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -20,14 +21,17 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from onlineflows.flows import FlowConfig, build_spec
+from onlineflows.flows.gpu.fused import Precision, Tiling, kernel_sizes
 from onlineflows.flows.gpu.kernels import gradient_kernel
-from onlineflows.flows.gpu.packing import packed_shape
+from onlineflows.flows.gpu.packing import COLUMNS_AT_ONCE, packed_shape
 
 N_FEATURES = 5
 SPEC = build_spec(FlowConfig(), N_FEATURES)
-CASES = [
-    (90, precision, tile) for precision in ("tf32x3", "tf32") for tile in (16, 32, 64, 128)
-] + [(80, "tf32x3", 64), (120, "tf32x3", 64)]
+CASES: list[tuple[int, Precision, Tiling]] = [
+    (90, precision, Tiling(events, warps))
+    for precision in ("tf32x3", "tf32")
+    for events, warps in ((16, 4), (32, 4), (64, 4), (64, 8), (128, 8))
+] + [(80, "tf32x3", Tiling()), (120, "tf32x3", Tiling())]
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 
@@ -38,7 +42,7 @@ class Count:
     Args:
         capability: compute capability, times ten.
         precision: of matrix products.
-        tile: events of a program.
+        tiling: how mini-batches are cut.
         registers: per thread.
         spilled_nbytes: stack of a thread.
         shared_nbytes: shared memory of a program.
@@ -47,7 +51,7 @@ class Count:
 
     capability: int
     precision: str
-    tile: int
+    tiling: Tiling
     registers: int
     spilled_nbytes: int
     shared_nbytes: int
@@ -64,21 +68,11 @@ def main() -> None:
     json.dump(document, sys.stdout, indent=1)
 
 
-def count(capability: int, precision: str, tile: int) -> Count:
+def count(capability: int, precision: Precision, tiling: Tiling) -> Count:
     """Compiles one case and counts."""
-    shape = packed_shape(SPEC)
-    sizes = {
-        "V": shape.variables,
-        "D": N_FEATURES,
-        "T": shape.targets,
-        "BLOCKS": shape.blocks,
-        "H": shape.hidden,
-        "K": shape.bins,
-        "E": tile,
-        "PRECISION": precision,
-    }
+    sizes = kernel_sizes(SPEC, tiling, precision) | {"WEIGHTED": False}
     names = gradient_kernel.arg_names
-    aligned = [name for name in names if name.endswith("_ptr") or name == "n"]
+    aligned = [name for name in names if name.endswith("_ptr")]
     source = ASTSource(
         fn=gradient_kernel,
         signature={name: "constexpr" if name in sizes else _type(name) for name in names},
@@ -88,7 +82,7 @@ def count(capability: int, precision: str, tile: int) -> Count:
     compiled = triton.compile(
         source,
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": tile // 16, "num_stages": 1},
+        options={"num_warps": tiling.warps, "num_stages": 1},
     )
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
@@ -100,11 +94,11 @@ def count(capability: int, precision: str, tile: int) -> Count:
     return Count(
         capability,
         precision,
-        tile,
+        tiling,
         registers=int(found[1]),
         spilled_nbytes=int(found[2]),
         shared_nbytes=compiled.metadata.shared,
-        instructions_per_event=round(_issued(code) / 16),
+        instructions_per_event=round(_issued(code) * tiling.warps / tiling.events),
     )
 
 
@@ -113,7 +107,7 @@ def _type(name: str) -> str:
         return "*i32"
     if name.endswith("_ptr"):
         return "*fp32"
-    return "i32" if name in {"n", "bins"} else "fp32"
+    return "i32" if name == "n" else "fp32"
 
 
 def _dump(option: str, path: str) -> str:
@@ -122,11 +116,10 @@ def _dump(option: str, path: str) -> str:
 
 
 def _issued(code: str) -> int:
-    """Instructions that a warp issues for one tile: its 16 events of it.
+    """Instructions that a warp issues for one tile.
 
     Loops are backward branches. The outermost is over tiles; within it, loops that hold others are
-    over blocks; all others are over features, variables or targets, of which there are as many
-    as features here.
+    over blocks, those with matrix products over stretches of columns, all others over bins.
     """
     lines = re.findall(r"^\s+/\*([0-9a-f]{4,5})\*/\s+(.*?);", code, re.MULTILINE)
     places = {int(address, 16): number for number, (address, _) in enumerate(lines)}
@@ -137,14 +130,18 @@ def _issued(code: str) -> int:
             loops.append((places[int(target[1], 16)], number))
     outermost = max(loops, key=lambda loop: loop[1] - loop[0])
     holding = {a for a in loops for b in loops if a != b and a[0] <= b[0] and b[1] <= a[1]}
-    total = 0
-    for number in range(outermost[0], outermost[1] + 1):
-        trips = 1
-        for loop in loops:
-            if loop != outermost and loop[0] <= number <= loop[1]:
-                trips *= len(SPEC.blocks) if loop in holding else N_FEATURES
-        total += trips
-    return total
+
+    def trips(loop: tuple[int, int]) -> int:
+        if loop in holding:
+            return len(SPEC.blocks)
+        multiplies = any("MMA" in text for _, text in lines[loop[0] : loop[1]])
+        return packed_shape(SPEC).columns // COLUMNS_AT_ONCE if multiplies else SPEC.bins
+
+    inner = [loop for loop in loops if loop != outermost]
+    return sum(
+        math.prod(trips(loop) for loop in inner if loop[0] <= number <= loop[1])
+        for number in range(outermost[0], outermost[1] + 1)
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""θ as the kernel reads it: dense matrices padded to powers of two, and tables of who is where.
+"""θ as the kernel reads it: padded dense matrices, and tables of who is where.
 
 Each block occupies the same stretch of the packed vector: first layer (V, H), its biases (H),
-second layer (H, H), its biases (H), then for each target and each of widths, heights and slopes
-the last layer's (H, K), then all the last biases (targets, 3, K). Matrices stand input-major. H
-and K are hidden units and bins rounded up to a power of two of at least 16, which the matrix
-units ask for; the padding is zero. The slopes' K columns are the knots 0 to K - 1, of which
-knot 0 has a constant slope and is no parameter.
+second layer (H, H), its biases (H), last layer (H, Q), its biases (Q). Matrices stand input-major;
+the first layer's biases so are one more row of it, for a variable that is always 1. The columns of
+the last layer are the 3 K - 1 parameters of the first target's spline, those of the second, and so
+on. H, the hidden units, and Q, the columns, are rounded up to what the matrix units take; the
+padding is zero.
 
 This module holds plain torch: all of it is checked without a GPU.
 """
@@ -19,8 +19,8 @@ from torch import Tensor
 from onlineflows.flows.spec import BlockSpec, FlowSpec
 
 SMALLEST_EDGE = 16
-PARTS = 3
-"""Widths, heights, slopes."""
+COLUMNS_AT_ONCE = 64
+"""Columns of the last layer that the kernel multiplies together: Q is a multiple of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,14 @@ class PackedShape:
     Args:
         variables: features and context V.
         hidden: padded hidden units H.
-        bins: padded bins K.
+        columns: padded columns Q of the last layer.
         targets: targets of the block that has most of them.
         blocks: number of blocks.
     """
 
     variables: int
     hidden: int
-    bins: int
+    columns: int
     targets: int
     blocks: int
 
@@ -64,12 +64,12 @@ class PackedShape:
     @property
     def bias_out(self) -> int:
         """Offset of the last layer's biases."""
-        return self.weight_out + self.targets * PARTS * self.hidden * self.bins
+        return self.weight_out + self.hidden * self.columns
 
     @property
     def block_size(self) -> int:
         """Numbers in one block."""
-        return self.bias_out + self.targets * PARTS * self.bins
+        return self.bias_out + self.columns
 
     @property
     def size(self) -> int:
@@ -79,11 +79,13 @@ class PackedShape:
 
 def packed_shape(spec: FlowSpec) -> PackedShape:
     """Returns the sizes that hold every block of a specification."""
+    targets = max(len(block.targets) for block in spec.blocks)
+    chunks = -(-targets * spec.n_outputs // COLUMNS_AT_ONCE)
     return PackedShape(
         variables=spec.n_features + spec.n_context,
-        hidden=_edge(max(len(block.fan_in_1) for block in spec.blocks)),
-        bins=_edge(spec.bins),
-        targets=max(len(block.targets) for block in spec.blocks),
+        hidden=power_of_two(max(len(block.fan_in_1) for block in spec.blocks), least=SMALLEST_EDGE),
+        columns=chunks * COLUMNS_AT_ONCE,
+        targets=targets,
         blocks=len(spec.blocks),
     )
 
@@ -117,32 +119,22 @@ def block_tables(spec: FlowSpec) -> Tensor:
     return torch.tensor(rows, dtype=torch.int32)
 
 
-def _edge(n: int) -> int:
-    """Rounds up to a power of two that the matrix units take."""
-    return max(SMALLEST_EDGE, 1 << (n - 1).bit_length())
+def power_of_two(n: int, *, least: int = 1) -> int:
+    """Returns the smallest power of two that is neither below n nor below another one."""
+    return max(least, 1 << (n - 1).bit_length())
 
 
 def _places(spec: FlowSpec, block: BlockSpec, shape: PackedShape) -> Iterator[int]:
     """Yields the place of each entry of a block's θ within the block, in θ's order."""
-    h, k = shape.hidden, shape.bins
+    h, q = shape.hidden, shape.columns
     for unit, fan_in in enumerate(block.fan_in_1):
         yield from (variable * h + unit for variable in block.inputs[:fan_in])
     yield from (shape.bias_1 + unit for unit in range(len(block.fan_in_1)))
     for unit, fan_in in enumerate(block.fan_in_2):
         yield from (shape.weight_2 + below * h + unit for below in range(fan_in))
     yield from (shape.bias_2 + unit for unit in range(len(block.fan_in_2)))
-    columns = [_column(p, spec.bins) for p in range(spec.n_outputs)]
     for target, fan_in in enumerate(block.fan_in_out):
-        for part, column in columns:
-            start = shape.weight_out + (target * PARTS + part) * h * k + column
-            yield from (start + unit * k for unit in range(fan_in))
-    for target in range(len(block.targets)):
-        for part, column in columns:
-            yield shape.bias_out + (target * PARTS + part) * k + column
-
-
-def _column(parameter: int, bins: int) -> tuple[int, int]:
-    """Returns the part and the column of one of the 3 K - 1 parameters of a spline."""
-    if parameter < 2 * bins:
-        return divmod(parameter, bins)
-    return 2, parameter - 2 * bins + 1
+        for parameter in range(spec.n_outputs):
+            column = target * spec.n_outputs + parameter
+            yield from (shape.weight_out + unit * q + column for unit in range(fan_in))
+    yield from (shape.bias_out + c for c in range(len(block.targets) * spec.n_outputs))

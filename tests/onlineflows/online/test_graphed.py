@@ -148,7 +148,7 @@ def test_a_step_never_looks_at_a_value(family):
     optimiser = DeviceScheduleFreeAdamW(OptimiserConfig(weight_decay=0.1), blind.theta)
     trainer = GraphedTrainer(blind, optimiser, batch_size=BATCH)
     trainer.replay()
-    assert trainer._taken.device.type == "meta"
+    assert trainer._record.taken.device.type == "meta"
 
 
 def test_the_cpu_keeps_the_plain_trainer():

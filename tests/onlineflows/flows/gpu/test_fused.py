@@ -9,7 +9,7 @@ import torch
 from onlineflows.errors import ConfigError
 from onlineflows.flows import TorchFlow, build_spec
 from onlineflows.flows.gpu import fused
-from onlineflows.flows.gpu.fused import FusedFlow, device_flow, gradient_error, unsupported
+from onlineflows.flows.gpu.fused import FusedFlow, Tiling, device_flow, gradient_error, unsupported
 from onlineflows.settings import FlowConfig
 
 # The interpreter's own, with a numpy that still allows it.
@@ -56,8 +56,9 @@ def test_nll_and_gradient_are_those_of_the_torch_flow(config, d, c, n):
 )
 def test_each_precision_is_as_exact_as_said(precision, tolerance):
     spec = build_spec(FlowConfig(blocks=2), 3)
-    flow = FusedFlow(spec, torch.zeros(spec.n_parameters, device=DEVICE))
-    assert gradient_error(flow, n_events=64, precision=precision) < tolerance
+    theta = torch.zeros(spec.n_parameters, device=DEVICE)
+    flow = FusedFlow(spec, theta, precision=precision)
+    assert gradient_error(flow, n_events=64) < tolerance
 
 
 @needs_triton
@@ -65,7 +66,7 @@ def test_each_precision_is_as_exact_as_said(precision, tolerance):
 def test_the_tile_does_not_change_the_gradient(tile):
     spec = build_spec(FlowConfig(blocks=1, hidden=16), 2)
     theta, x = 0.2 * normal(spec.n_parameters, seed=1), normal(100, 2, seed=2)
-    ours = FusedFlow(spec, theta, tile_events=tile, precision="ieee").gradient(x)
+    ours = FusedFlow(spec, theta, tiling=Tiling(events=tile, warps=2), precision="ieee").gradient(x)
     truth = TorchFlow(spec, theta.double()).gradient(x)
     torch.testing.assert_close(ours.theta.double(), truth.theta, rtol=1e-3, atol=1e-5)
 

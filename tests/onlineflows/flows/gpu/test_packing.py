@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from onlineflows.flows import TorchFlow, build_spec
-from onlineflows.flows.gpu.packing import PARTS, block_tables, packed_index, packed_shape
+from onlineflows.flows.gpu.packing import block_tables, packed_index, packed_shape
 from onlineflows.settings import FlowConfig
 
 CASES = [
@@ -33,24 +33,24 @@ def test_the_packed_networks_put_out_what_those_of_the_torch_flow_do(config, d, 
     packed = theta.new_zeros(shape.size).index_copy(0, packed_index(spec), theta)
     flow = TorchFlow(spec, theta)
     dense = flow._layout.layers(flow._layout.spread(theta))
-    v, h, k = shape.variables, shape.hidden, shape.bins
+    v, h = shape.variables, shape.hidden
     for number, block in enumerate(spec.blocks):
         part = packed[number * shape.block_size :][: shape.block_size]
         hidden = variables @ part[: shape.bias_1].view(v, h) + part[shape.bias_1 :][:h]
         weight_2 = part[shape.weight_2 : shape.bias_2].view(h, h)
         hidden = (hidden.relu() @ weight_2 + part[shape.bias_2 :][:h]).relu()
-        weight = part[shape.weight_out : shape.bias_out].view(shape.targets, PARTS, h, k)
-        bias = part[shape.bias_out :].view(shape.targets, PARTS, k)
+        weight = part[shape.weight_out : shape.bias_out].view(h, shape.columns)
+        rows = hidden @ weight + part[shape.bias_out :]
         layers = dense[number]
         truth = (variables @ layers.weight_1.t() + layers.bias_1).relu()
         truth = (truth @ layers.weight_2.t() + layers.bias_2).relu()
         truth = (truth @ layers.weight_out.t() + layers.bias_out).view(9, len(block.targets), -1)
         for place, target in enumerate(block.targets):
-            rows = [hidden @ weight[place, p] + bias[place, p] for p in range(PARTS)]
-            # The torch flow's rows end with the knot K, which has no parameter.
-            ours = torch.cat([row[:, : spec.bins] for row in rows], 1)
-            theirs = truth[:, sorted(block.targets).index(target), :-1]
-            torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+            ours = rows[:, place * spec.n_outputs :][:, : spec.n_outputs]
+            # The torch flow's rows have the knots 0 and K, too, which have no parameter.
+            theirs = truth[:, sorted(block.targets).index(target)]
+            live = [*range(2 * spec.bins), *range(2 * spec.bins + 1, 3 * spec.bins)]
+            torch.testing.assert_close(ours, theirs[:, live], rtol=1e-12, atol=1e-12)
 
 
 def test_the_tables_say_after_which_block_a_variable_had_its_value():
