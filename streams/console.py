@@ -237,6 +237,10 @@ class Pulse:
         self._next_s = now + self._every_s
         return True
 
+    def rest(self, until: float) -> None:
+        """Puts off what is due next, at least until then."""
+        self._next_s = max(self._next_s, until)
+
 
 def _make_folder(folder: Path) -> None:
     """Makes the private folder among the temporary files where it is needed; run directories are
