@@ -243,6 +243,10 @@ class Pulse:
         self._next_s = now + self._every_s
         return True
 
+    def rest(self, until: float) -> None:
+        """Puts off what is due next, at least until then."""
+        self._next_s = max(self._next_s, until)
+
 
 def _private_folder() -> Path:
     """Where the sockets are of run directories with long paths."""

@@ -76,7 +76,9 @@ ONLY_IN = {
     "httpx": {"replay/public/web.py"},
     "cryptography": {"onlineflows/online/signature.py"},
     "fastapi": {"onlineflows/live/server.py"},
-    "nicegui": {"onlineflows/live/page.py", "onlineflows/live/server.py"},
+    "nicegui": {
+        f"onlineflows/live/{name}.py" for name in ("boxes", "page", "server", "side_by_side")
+    },
     "prometheus_client": {"onlineflows/live/metrics.py", "onlineflows/live/server.py"},
     "starlette": {"onlineflows/live/guard.py"},
     "uvicorn": {"onlineflows/live/server.py"},

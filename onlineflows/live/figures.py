@@ -1,10 +1,7 @@
-"""The page's figures, as options of ECharts: plain data made from what is known of a run.
-
-Text has the page's own colours (page.css); lines and areas have colours that can be told apart on
-light and on dark ground, and by people who don't see red and green.
-"""
+"""The page's figures, as options of ECharts: plain data made from what is known of a run."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -12,32 +9,30 @@ from numpy.typing import NDArray
 
 from onlineflows.live.comparison import N_BINS, REACH, FeatureChange
 from onlineflows.live.draws import Draw
+from onlineflows.live.echarts import (
+    DATA,
+    GREY,
+    LANES,
+    MODEL,
+    REGION,
+    ROUND,
+    SHORT,
+    SIDEBAND,
+    THIRD,
+    Floats,
+    Options,
+    curve,
+    edge_axis,
+    faint,
+    plot_of,
+    rounded,
+    steps,
+    value_axis,
+)
 from onlineflows.live.folder import Record, SnapshotEntry
 from onlineflows.live.pace import Stretch
 from onlineflows.live.spectrum import Spectrum
 from streams.telemetry import ConsumerTelemetry, Marginal
-
-DATA = "#5790fc"
-MODEL = "#e42536"
-THIRD = "#f89c20"
-GREY = "#9c9ca1"
-LANES = ("#5790fc", "#f89c20", "#964a8b", "#9c9ca1", "#7a21dd", "#86c8dd", "#b9ac70", "#717581")
-"""Petroff's colours (2107.02270), less the model's."""
-
-FAINT = "rgba(128, 128, 128, 0.25)"
-REGION = "rgba(248, 156, 32, 0.22)"
-SIDEBAND = "rgba(128, 128, 128, 0.14)"
-
-SHORT = (
-    "v => { const a = Math.abs(v); const d = a >= 1e9 ? [1e9, 'G'] : a >= 1e6 ? [1e6, 'M'] : "
-    "a >= 1e3 ? [1e3, 'k'] : [1, '']; return +(v / d[0]).toPrecision(4) + d[1]; }"
-)
-"""Writes 1,200,000 as 1.2M."""
-
-ROUND = "v => v == null ? '' : +(+v).toPrecision(4)"
-
-Options = dict[str, Any]
-Floats = NDArray[np.floating[Any]]
 
 
 def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]) -> Options:
@@ -49,24 +44,26 @@ def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]
         learners: rates of "trained" by learner.
     """
     series = [
-        _line("passed", GREY, _against_time(producer, "passed")),
-        _line("sent", DATA, _against_time(producer, "sent")),
+        curve("passed", GREY, _against_time(producer, "passed")),
+        curve("sent", DATA, _against_time(producer, "sent")),
     ]
-    for (name, stretches), colour in zip(learners.items(), (THIRD, *LANES[2:]), strict=False):
+    for (name, stretches), colour in zip(
+        learners.items(), cycle((THIRD, *LANES[2:])), strict=False
+    ):
         label = "trained" if len(learners) == 1 else f"trained, {short_name(name)}"
-        series.append(_line(label, colour, _against_time(stretches, "trained")))
+        series.append(curve(label, colour, _against_time(stretches, "trained")))
     dead = [[1000 * s.unix_s, _share(s)] for s in producer]
     if any(share for _, share in dead):
-        area = _line("dead time", MODEL, dead)
+        area = curve("dead time", MODEL, dead)
         area["lineStyle"]["width"] = 1
         series.append(area | {"yAxisIndex": 1, "areaStyle": {"opacity": 0.12}})
     axes = [
-        _axis("events/s", formatter=SHORT) | {"min": 0},
-        _axis("dead time") | {"min": 0, "max": 1, "splitLine": {"show": False}},
+        value_axis("events/s", formatter=SHORT) | {"min": 0},
+        value_axis("dead time") | {"min": 0, "max": 1, "splitLine": {"show": False}},
     ]
     axes[1]["axisLabel"][":formatter"] = "v => Math.round(100 * v) + ' %'"
     axes[1]["show"] = len(series) > 2 + len(learners)
-    options = _plot(series, x={"type": "time", **_faint()}, y=axes)
+    options = plot_of(series, x={"type": "time", **faint()}, y=axes)
     options["xAxis"]["axisLabel"] = {"hideOverlap": True}
     return options
 
@@ -82,16 +79,16 @@ def nll(
     """
     series = []
     colours = (DATA,) if len(learners) == 1 else LANES
-    for (name, said), colour in zip(learners.items(), colours, strict=False):
+    for (name, said), colour in zip(learners.items(), cycle(colours), strict=False):
         label = "NLL" if len(learners) == 1 else short_name(name)
-        line = _line(label, colour, [[p.n_seen, p.nll] for p in said.history])
+        line = curve(label, colour, [[p.n_seen, p.nll] for p in said.history])
         series.append(line)
         series.append(_alarms(said))
         series.append(_snapshot_marks(snapshots.get(name, ())))
-    options = _plot(
+    options = plot_of(
         series,
-        x=_axis("events seen", formatter=SHORT) | {"nameLocation": "middle", "nameGap": 26},
-        y=_axis("NLL [nats]", formatter=ROUND) | {"scale": True},
+        x=value_axis("events seen", formatter=SHORT) | {"nameLocation": "middle", "nameGap": 26},
+        y=value_axis("NLL [nats]", formatter=ROUND) | {"scale": True},
     )
     low, high = _settled([p.nll for said in learners.values() for p in said.history])
     if low is not None:
@@ -104,12 +101,12 @@ def nll(
 def marginal(seen: Marginal, drawn: Draw | None) -> Options:
     """Returns a feature's histogram in the newest window, and what the model expects there."""
     edges = np.linspace(seen.low, seen.high, len(seen.counts) + 1)
-    window = _steps("newest events", DATA, edges, np.array(seen.counts))
+    window = steps("newest events", DATA, edges, np.array(seen.counts))
     series = [window | {"areaStyle": {"opacity": 0.25}}]
     share = _expected(seen, drawn)
     if len(share):
-        series.append(_steps("model", MODEL, edges, share * seen.n))
-    options = _plot(series, x=_edge_axis(edges), y=_axis("", formatter=SHORT) | {"min": 0})
+        series.append(steps("model", MODEL, edges, share * seen.n))
+    options = plot_of(series, x=edge_axis(edges), y=value_axis("", formatter=SHORT) | {"min": 0})
     options["legend"]["show"] = False
     options["grid"] |= {"top": 8}
     return options
@@ -125,15 +122,15 @@ def density(name: str, drawn: Draw, record: Record | None = None) -> Options:
     """
     values = drawn.column(name)
     if values is None or not len(values):
-        return _plot([], x=_axis(""), y=_axis(""))
+        return plot_of([], x=value_axis(""), y=value_axis(""))
     low, high = (float(q) for q in np.quantile(values, [REACH, 1 - REACH]))
     high = high if high > low else low + 1.0
     edges = np.linspace(low, high, N_BINS + 1)
-    model = _steps("model", MODEL, edges, np.histogram(values, edges)[0])
+    model = steps("model", MODEL, edges, np.histogram(values, edges)[0])
     if record is not None:
         seen = Marginal(name, "", low, high, [0] * N_BINS, 0)
         model["markArea"] = _regions(record, seen)
-    options = _plot([model], x=_edge_axis(edges), y=_axis("", formatter=SHORT) | {"min": 0})
+    options = plot_of([model], x=edge_axis(edges), y=value_axis("", formatter=SHORT) | {"min": 0})
     options["legend"]["show"] = False
     options["grid"] |= {"top": 8}
     return options
@@ -145,11 +142,11 @@ def spectrum(found: Spectrum, drawn: Draw | None, record: Record) -> Options:
     """
     seen = found.newest
     if seen is None:
-        return _plot([], x=_axis(""), y=_axis(""))
+        return plot_of([], x=value_axis(""), y=value_axis(""))
     counts = np.array(found.counts)
     edges = np.linspace(seen.low, seen.high, len(counts) + 1)
     centres = (edges[1:] + edges[:-1]) / 2
-    points = [[_rounded(x), int(n)] for x, n in zip(centres, counts, strict=True) if n]
+    points = [[rounded(x), int(n)] for x, n in zip(centres, counts, strict=True) if n]
     data = {"name": "events", "type": "scatter", "symbolSize": 6, "data": points,
             "itemStyle": {"color": DATA}, "z": 3}  # fmt: skip
     data["markArea"] = _regions(record, seen)
@@ -157,16 +154,16 @@ def spectrum(found: Spectrum, drawn: Draw | None, record: Record) -> Options:
     share = _expected(seen, drawn)
     if len(share):
         expected = share * found.n
-        series.append(_steps("model", MODEL, edges, expected, is_log=True))
+        series.append(steps("model", MODEL, edges, expected, is_log=True))
         pulls = pulls_of(counts, share, found.n, len(drawn.x) if drawn else 1)
-        bars = [[_rounded(x), _rounded(p)] for x, p in zip(centres, pulls, strict=True)]
+        bars = [[rounded(x), rounded(p)] for x, p in zip(centres, pulls, strict=True)]
         series.append({"name": "pull", "type": "bar", "data": bars, "barWidth": "90%",
                        "xAxisIndex": 1, "yAxisIndex": 1, "itemStyle": {"color": GREY},
                        "markArea": _regions(record, seen, is_named=False)})  # fmt: skip
-    options = _plot(series, x=_edge_axis(edges), y=_axis("events", formatter=SHORT))
-    lower_x, lower_y = _edge_axis(edges), _axis("pull") | {"min": -5, "max": 5, "interval": 5}
+    options = plot_of(series, x=edge_axis(edges), y=value_axis("events", formatter=SHORT))
+    lower_x, lower_y = edge_axis(edges), value_axis("pull") | {"min": -5, "max": 5, "interval": 5}
     options["xAxis"] = [
-        _edge_axis(edges) | {"axisLabel": {"show": False}},
+        edge_axis(edges) | {"axisLabel": {"show": False}},
         lower_x | {"gridIndex": 1},
     ]
     options["yAxis"]["axisLabel"] |= {"showMinLabel": False}
@@ -185,10 +182,12 @@ def spectrum(found: Spectrum, drawn: Draw | None, record: Record) -> Options:
 def change(found: FeatureChange, before: str, after: str) -> Options:
     """Returns the marginals of a feature in two snapshots."""
     series = [
-        _steps(before, GREY, found.edges, found.before) | {"areaStyle": {"opacity": 0.25}},
-        _steps(after, MODEL, found.edges, found.after),
+        steps(before, GREY, found.edges, found.before) | {"areaStyle": {"opacity": 0.25}},
+        steps(after, MODEL, found.edges, found.after),
     ]
-    options = _plot(series, x=_edge_axis(found.edges), y=_axis("", formatter=ROUND) | {"min": 0})
+    options = plot_of(
+        series, x=edge_axis(found.edges), y=value_axis("", formatter=ROUND) | {"min": 0}
+    )
     options["yAxis"]["axisLabel"] = {"show": False}
     options["grid"] |= {"left": 12, "top": 8}
     options["legend"]["show"] = False
@@ -230,66 +229,13 @@ def short_name(learner: str) -> str:
 # --- parts ----------------------------------------------------------------------------------
 
 
-def _plot(series: list[Options], *, x: Options, y: Options | list[Options]) -> Options:
-    return {
-        "animation": False,
-        "grid": {"left": 52, "right": 16, "top": 34, "bottom": 30},
-        "legend": {"top": 0, "left": "center", "itemWidth": 16, "itemHeight": 9, "type": "scroll"},
-        "tooltip": {"trigger": "axis", "confine": True, ":valueFormatter": ROUND},
-        "xAxis": x,
-        "yAxis": y,
-        "series": series,
-    }
-
-
-def _axis(name: str, *, formatter: str = "") -> Options:
-    axis: Options = {"type": "value", "name": name, **_faint(), "axisLabel": {"hideOverlap": True}}
-    axis["nameTextStyle"] = {"align": "left", "padding": [0, 0, 0, -40]}
-    if formatter:
-        axis["axisLabel"][":formatter"] = formatter
-    return axis
-
-
-def _faint() -> Options:
-    return {
-        "splitLine": {"lineStyle": {"color": FAINT}},
-        "axisLine": {"lineStyle": {"color": GREY}},
-    }
-
-
-def _edge_axis(edges: Floats) -> Options:
-    low, high = _rounded(edges[0]), _rounded(edges[-1])
-    axis = _axis("", formatter=ROUND) | {"min": low, "max": high, "splitLine": {"show": False}}
-    axis["axisLabel"] |= {"showMinLabel": False, "showMaxLabel": False}
-    return axis | {"axisPointer": {"snap": True}}
-
-
-def _line(name: str, colour: str, data: list[Any]) -> Options:
-    return {"name": name, "type": "line", "data": data, "showSymbol": False,
-            "lineStyle": {"width": 2, "color": colour}, "itemStyle": {"color": colour}}  # fmt: skip
-
-
-def _steps(
-    name: str,
-    colour: str,
-    edges: Floats,
-    heights: Floats | NDArray[np.integer[Any]],
-    *,
-    is_log: bool = False,
-) -> Options:
-    """A histogram as a line; on a logarithmic axis empty bins are gaps."""
-    values = [None if is_log and not h else _rounded(h) for h in heights]
-    data = [[_rounded(x), v] for x, v in zip(edges, [*values, values[-1]], strict=True)]
-    return _line(name, colour, data) | {"step": "end"}
-
-
 def _against_time(stretches: Sequence[Stretch], counter: str) -> list[list[float]]:
-    return [[1000 * s.unix_s, _rounded(s.rates[counter])] for s in stretches]
+    return [[1000 * s.unix_s, rounded(s.rates[counter])] for s in stretches]
 
 
 def _share(stretch: Stretch) -> float:
     passed_s = stretch.rates["live_s"] + stretch.rates["dead_s"]
-    return _rounded(stretch.rates["dead_s"] / passed_s) if passed_s > 0 else 0.0
+    return rounded(stretch.rates["dead_s"] / passed_s) if passed_s > 0 else 0.0
 
 
 def _expected(seen: Marginal, drawn: Draw | None) -> Floats:
@@ -301,7 +247,7 @@ def _expected(seen: Marginal, drawn: Draw | None) -> Floats:
 def _alarms(said: ConsumerTelemetry) -> Options:
     """Vertical lines; a series of their own, so that the legend explains them."""
     lines = [{"xAxis": a.n_seen, "name": f"lumisection {a.lumisection}"} for a in said.alarms]
-    return _line("drift alarm", MODEL, []) | {
+    return curve("drift alarm", MODEL, []) | {
         "markLine": {
             "symbol": "none",
             "data": lines,
@@ -313,7 +259,7 @@ def _alarms(said: ConsumerTelemetry) -> Options:
 
 def _snapshot_marks(snapshots: Sequence[SnapshotEntry]) -> Options:
     """A point for each snapshot, on the line."""
-    points = [[s.n_seen, _rounded(s.nll)] for s in snapshots if s.nll is not None]
+    points = [[s.n_seen, rounded(s.nll)] for s in snapshots if s.nll is not None]
     return {"name": "snapshot", "type": "scatter", "data": points, "symbolSize": 9,
             "symbol": "diamond", "itemStyle": {"color": THIRD}, "z": 4}  # fmt: skip
 
@@ -339,8 +285,4 @@ def _settled(values: Sequence[float]) -> tuple[float | None, float | None]:
         return None, None
     low, high = kept[0], kept[-1]
     margin = 0.15 * (high - low) or 0.1
-    return _rounded(low - margin, 3), _rounded(high + margin, 3)
-
-
-def _rounded(value: Any, digits: int = 5) -> float:
-    return float(f"{float(value):.{digits}g}")
+    return rounded(low - margin, 3), rounded(high + margin, 3)

@@ -4,7 +4,6 @@ It only shows: nothing on it changes the run. Each browser has a page of its own
 holds up nothing but itself.
 """
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 from nicegui import ui
 
 from onlineflows.live import figures
+from onlineflows.live.boxes import Plot, Table
 from onlineflows.live.brief import learner_rows, ledger_rows, snapshot_row, tiles_of
-from onlineflows.live.comparison import FeatureChange, changes
 from onlineflows.live.draws import Draw
 from onlineflows.live.folder import SnapshotEntry
+from onlineflows.live.side_by_side import SideBySide
 from onlineflows.live.watcher import Watcher
 
 REFRESH_S = 1.0
@@ -27,8 +27,6 @@ THEMES: dict[bool | None, tuple[str, str]] = {
     False: ("light_mode", "light"),
 }
 NEXT_THEME: dict[bool | None, bool | None] = {None: True, True: False, False: None}
-
-MEASURES = "moved on average by so many standard deviations; largest distance of the integrals (KS)"
 
 LISTED = 20
 """Snapshots in the table: the newest."""
@@ -45,26 +43,26 @@ class Page:
         self._watcher = watcher
         self._chips: dict[str, ui.label] = {}
         self._tiles: dict[str, tuple[ui.element, ui.label, ui.label]] = {}
-        self._small: dict[str, _Plot] = {}
+        self._small: dict[str, Plot] = {}
         ui.add_css(STYLE)
         ui.page_title(f"{watcher.state.name} · OnlineFlows")
         self._head()
         self._tile_row = ui.element("div").classes("of-tiles")
         with ui.element("div").classes("of-main"):
-            self._rates = _Plot("events per second", "rates")
-            self._nll = _Plot("NLL of new events, before they are trained on", "nll")
-            self._spectrum = _Plot("spectrum of the resonant feature", "spectrum")
+            self._rates = Plot("events per second", "rates")
+            self._nll = Plot("NLL of new events, before they are trained on", "nll")
+            self._spectrum = Plot("spectrum of the resonant feature", "spectrum")
         with ui.element("div").classes("of-heading"):
             ui.label("Newest events against the model")
             self._window = ui.label().classes("of-more")
             self._lane = ui.toggle([]).props("dense no-caps outline")
         self._marginals = ui.element("div").classes("of-small").props("data-what=marginals")
         with ui.element("div").classes("of-tables"):
-            self._ledger = _Table("Ledger", {"name": "", "n": "events"}, "ledger")
+            self._ledger = Table("Ledger", {"name": "", "n": "events"}, "ledger")
             with ui.element("div").classes("of-stack"):
-                self._learners = _Table("Learners", LEARNER_COLUMNS, "learners")
-                self._snapshots = _Table("Snapshots", SNAPSHOT_COLUMNS, "snapshots")
-        self._comparison = Comparison(watcher)
+                self._learners = Table("Learners", LEARNER_COLUMNS, "learners")
+                self._snapshots = Table("Snapshots", SNAPSHOT_COLUMNS, "snapshots")
+        self._comparison = SideBySide(watcher)
         self.refresh()
         ui.timer(REFRESH_S, self.refresh)
         watcher.n_viewers += 1
@@ -78,7 +76,6 @@ class Page:
             ui.label(self._watcher.state.name).classes("of-title")
             self._daemons = ui.element("div").classes("of-head").props("data-what=daemons")
             with ui.element("div").classes("of-push"):
-                self._clock = ui.label().classes("of-note")
                 dark = ui.dark_mode(None)
                 button = ui.button(icon=THEMES[None][0]).props("flat round dense color=grey")
                 button.props('aria-label="light or dark" data-what=theme')
@@ -191,11 +188,11 @@ class Page:
         self._spectrum.rename(f"{resonant.label} of {len(drawn.x):,} events drawn from the model")
         self._spectrum.show(figures.density(resonant.name, drawn, self._watcher.state.record))
 
-    def _marginal(self, name: str, unit: str) -> "_Plot":
+    def _marginal(self, name: str, unit: str) -> "Plot":
         if name not in self._small:
             with self._marginals:
                 label = f"{name} [{unit}]" if unit else name
-                self._small[name] = _Plot(label, f"marginal-{name}")
+                self._small[name] = Plot(label, f"marginal-{name}")
         return self._small[name]
 
     def _newest_draw(self, learner: str | None) -> tuple[str, Draw] | None:
@@ -236,111 +233,6 @@ SNAPSHOT_COLUMNS = {
     "name": "snapshot", "gate": "gate: of at most", "nll": "NLL", "n_seen": "events seen",
     "lumisection": "lumisection", "created": "created, UTC", "nbytes": "size",
 }  # fmt: skip
-
-
-class _Plot:
-    """A box with a figure; sent to the browser only when it changes."""
-
-    def __init__(self, name: str, what: str) -> None:
-        with ui.element("div").classes("of-box").props(f"data-what={what}"):
-            self._name = ui.label(name).classes("of-name")
-            with ui.element("div").classes("of-plot"):
-                self._chart = ui.echart({}, renderer="svg")
-
-    def rename(self, name: str) -> None:
-        """Puts another name above the figure."""
-        self._name.set_text(name)
-
-    def show(self, options: figures.Options) -> None:
-        """Draws the figure if it isn't the one that is there."""
-        if self._chart.options != options:
-            self._chart.options.clear()
-            self._chart.options.update(options)
-            self._chart.update()
-
-
-class _Table:
-    """A box with a table; sent to the browser only when it changes."""
-
-    def __init__(self, name: str, columns: dict[str, str], what: str) -> None:
-        named = [
-            {"name": key, "label": label, "field": key, "align": "left" if i == 0 else "right"}
-            for i, (key, label) in enumerate(columns.items())
-        ]
-        with ui.element("div").classes("of-box").props(f"data-what={what}") as self._box:
-            ui.label(name).classes("of-name")
-            self._table = ui.table(rows=[], columns=named, row_key="key")
-            self._table.props('dense flat hide-pagination :rows-per-page-options="[0]"')
-            self._table.props('no-data-label="none yet"').style("width: 100%")
-
-    def show(self, rows: list[dict[str, Any]], *, is_shown: bool = True) -> None:
-        """Shows other rows if they aren't those that are there."""
-        self._box.set_visibility(is_shown)
-        if self._table.rows != rows:
-            self._table.rows = rows
-
-
-class Comparison:
-    """Two snapshots side by side: what changed between them.
-
-    Args:
-        watcher: draws from them.
-    """
-
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-        self._entries: dict[str, SnapshotEntry] = {}
-        self._shown: tuple[object, ...] = ()
-        self._plots: dict[str, _Plot] = {}
-        with ui.element("div").classes("of-heading"):
-            ui.label("What changed between two snapshots")
-            self._before = self._select("from", "before")
-            self._after = self._select("to", "after")
-            self._said = ui.label().classes("of-more")
-        self._grid = ui.element("div").classes("of-small").props("data-what=comparison")
-
-    def _select(self, label: str, what: str) -> ui.select:
-        chosen = ui.select([], label=label, on_change=self._compare).props("dense outlined")
-        return chosen.props(f"data-what={what}").style("min-width: 130px")
-
-    def offer(self, entries: dict[str, SnapshotEntry]) -> None:
-        """Lets the two be chosen among these; at first they are the oldest and the newest."""
-        if list(entries) != list(self._entries):
-            names = list(entries)
-            followed = not self._entries or self._after.value == list(self._entries)[-1]
-            self._entries = entries
-            before = self._before.value if self._before.value in entries else None
-            after = self._after.value if self._after.value in entries and not followed else None
-            self._before.set_options(names, value=before or next(iter(names), None))
-            self._after.set_options(names, value=after or next(reversed(names), None))
-        self._entries = entries
-
-    async def _compare(self) -> None:
-        a, b = (self._entries.get(s.value or "") for s in (self._before, self._after))
-        if a is None or b is None or self._shown == (a.key, b.key):
-            return
-        self._shown = wanted = (a.key, b.key)
-        self._said.set_text("drawing events from both …")
-        drawn = [await self._watcher.drawn(entry) for entry in (a, b)]
-        found = await asyncio.to_thread(changes, *drawn)
-        if self._shown == wanted and not self._grid.is_deleted:
-            self._show(found, drawn, (f"{self._before.value}", f"{self._after.value}"))
-
-    def _show(
-        self, found: tuple[FeatureChange, ...], drawn: list[Draw], names: tuple[str, str]
-    ) -> None:
-        problem = next((d.problem for d in drawn if d.problem), "")
-        self._said.set_text(problem or f"{names[0]} (grey), {names[1]} (red); {MEASURES}")
-        for change in found:
-            if change.name not in self._plots:
-                with self._grid:
-                    self._plots[change.name] = _Plot("", f"change-{change.name}")
-            unit = f" [{change.unit}]" if change.unit else ""
-            plot = self._plots[change.name]
-            plot.rename(
-                f"{change.name}{unit}: {change.shift_in_widths:.3f} σ, KS {change.kolmogorov:.3f}"
-            )
-            plot.show(figures.change(change, *names))
 
 
 def page_of(watcher: Watcher) -> Callable[[], None]:

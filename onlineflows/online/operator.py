@@ -13,11 +13,17 @@ from streams.transport import Receiver
 
 logger = logging.getLogger(__name__)
 
-LOOK_S = 0.05
+LOOK_S = 0.1
 """How often requests are looked for."""
 
 TELL_S = 1.0
 """How often telemetry is published."""
+
+LARGEST_SHARE = 0.005
+"""No more of the time goes into telemetry: on a machine that is too busy it comes less often."""
+
+LONGEST_S = 4.0
+"""Whoever listens hears of the consumer at least so often."""
 
 UNDERSTOOD: tuple[Verb, ...] = ("status", "snapshot-now", "stop")
 
@@ -52,7 +58,10 @@ class Operator:
         for peer, request in self._console.requests():
             self._console.answer(peer, self._obey(request, consumer, receiver))
         if self._tell.is_due(now):
+            began = self._clock()
             self.publish(consumer, receiver)
+            spent_s = self._clock() - began
+            self._tell.rest(now + min(spent_s / LARGEST_SHARE, LONGEST_S))
 
     def publish(self, consumer: Consumer, receiver: Receiver) -> None:
         """Publishes where the consumer stands, whether or not that is due."""

@@ -6,6 +6,7 @@ import pytest
 
 from onlineflows.live import figures
 from onlineflows.live.draws import Draw
+from onlineflows.live.echarts import Options
 from onlineflows.live.folder import Record
 from onlineflows.live.pace import Stretch
 from onlineflows.live.spectrum import Spectrum
@@ -21,7 +22,7 @@ def drawn(values: np.ndarray) -> Draw:
     return Draw((MJJ,), values.astype(np.float32)[:, None])
 
 
-def series(options: figures.Options, name: str) -> figures.Options:
+def series(options: Options, name: str) -> Options:
     (found,) = (s for s in options["series"] if s["name"] == name)
     return found
 
@@ -46,9 +47,11 @@ def test_dead_time_has_an_axis_only_where_there_is_some() -> None:
 
 
 def test_each_lane_has_a_line_of_its_own(learner) -> None:
-    lanes = {f"train lane-{k}": learner(lane=k) for k in range(3)}
+    lanes = {f"train lane-{k}": learner(lane=k) for k in range(20)}
     names = [s["name"] for s in figures.nll(lanes, {})["series"]]
-    assert {"lane-0", "lane-1", "lane-2"} <= set(names)
+    assert {f"lane-{k}" for k in range(20)} <= set(names)
+    rates = figures.rates([], {name: [] for name in lanes})
+    assert len(rates["series"]) == 2 + 20
 
 
 def test_a_drift_alarm_is_a_line_where_it_was_raised(learner) -> None:
