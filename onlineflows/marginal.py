@@ -48,7 +48,6 @@ class MarginalMap:
         self.z = z
         self.slope = slope
         self.pieces = _pieces(v, z, slope)
-        """What lies between and beyond the knots, feature by feature, k + 1 for each."""
         is_tail = np.zeros((len(v), v.shape[1] + 1), dtype=np.bool_)
         is_tail[:, [0, -1]] = True
         self.is_tail = is_tail.ravel()
