@@ -136,9 +136,7 @@ class ModelConfig:
 
     def overrides(self) -> dict[str, dict[str, Any]]:
         """Returns the settings that are this model's own, by section."""
-        sections = {
-            name: _given(getattr(self, name)) for name in _SECTIONS
-        }
+        sections = {name: _given(getattr(self, name)) for name in _SECTIONS}
         return {name: given for name, given in sections.items() if given}
 
     def without_overrides(self) -> "ModelConfig":
