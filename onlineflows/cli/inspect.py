@@ -79,12 +79,15 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
 
 
 def _of_model(entry: ModelEntry) -> str:
-    """A model in a line: its flow and, where that says something, region, events and replicas."""
+    """A model in a line: its flow, and what sets it apart: region, share, events, replicas."""
     flow = entry.flow
     bins = f", {flow.bins} bins" if flow.transform == "spline" else ""
     parts = [f"{flow.family} {flow.transform}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}"]
     if not entry.region.is_everything:
         parts.append(str(entry.region))
+    if entry.share is not None:
+        parts.append(f"share {list(entry.share)}")
+    if len(parts) > 1:
         parts.append(f"{entry.n_taken:,} events" if entry.is_fitted else "nothing learned yet")
     if entry.replicas:
         kind = "bootstrap" if entry.bootstrap else "unweighted"
