@@ -65,8 +65,9 @@ class Peak:
         exponent = np.where(z > high, high * (0.5 * high - z), exponent)
         tails = np.exp(-0.5 * low**2) / low + np.exp(-0.5 * high**2) / high
         core = np.sqrt(2 * np.pi) * (ndtr(high) - ndtr(-low))
-        found: Floats = (half * WEIGHTS * np.exp(exponent)).sum(axis=1)
-        return found / (self.width * (core + tails))
+        contents = (half * WEIGHTS * np.exp(exponent)).sum(axis=1)
+        shares: Floats = contents / (self.width * (core + tails))
+        return shares
 
 
 @dataclass(frozen=True, slots=True, eq=False)
