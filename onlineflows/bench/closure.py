@@ -1,7 +1,7 @@
 """`closure`: background estimates after a cut against the true background of the stand-in."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,23 +13,25 @@ from onlineflows.bench.labelled import Events, LabelledTruth, Learned, learn_str
 from onlineflows.bench.study import Key, Row
 from onlineflows.bench.table import Table
 from onlineflows.density import AnyDensity
-from onlineflows.model_settings import JOINT, ModelConfig
+from onlineflows.model_settings import ModelConfig
 from onlineflows.offline.background import Closure
 from onlineflows.offline.closure import (
     EFFICIENCIES,
     ESTIMATES,
     ClosureConfig,
+    Judge,
     Known,
     closures,
     within,
 )
 from onlineflows.offline.regions import Interval
+from onlineflows.online.hashed import Share
 from onlineflows.settings import FlowConfig, LearnerConfig, PreprocessConfig
 
 Floats = NDArray[np.float64]
 Score = Callable[[NDArray[np.floating[Any]]], Floats]
 
-SIDEBAND = "sideband"
+HALVES = (0, 1)
 SCORES = {"anode": "ANODE's ratio", "optimum": "the exact likelihood ratio"}
 ON_THE_EDGE = -100.0
 """Score of events on the edge of the support, where densities are zero: background for sure."""
@@ -94,16 +96,19 @@ def measure(
     """
     torch.set_num_threads(1)
     truth = open_truth()
-    # The score is one pair of densities, the estimates come from another: events where a model
-    # happens to be too low pass the cut, and the model that let them pass would predict too few.
-    models = (
-        ModelConfig(JOINT, replicas=1, bootstrap=False),
-        ModelConfig(SIDEBAND, outside=setting.config.guarded, replicas=1, bootstrap=False),
+    # The densities of one half of the stream judge the other half, whose own densities predict.
+    models = tuple(
+        ModelConfig(f"{name}-{half}", outside=outside, share=(half, len(HALVES)))
+        for half in HALVES
+        for name, outside in (("joint", None), ("sideband", setting.config.guarded))
     )
     config = dataclasses.replace(setting.learner, models=models)
     fraction, seed = key["signal_fraction"], key["seed"]
     learned = learn_stream(truth, config, setting.n_events, seed=seed, signal_fraction=fraction)
-    return [_row(score, line) for score, line in _closures(truth, learned, setting, seed=seed)]
+    second = Share(config.trainer.seed, 1, len(HALVES)).contains(np.arange(len(learned.x)))
+    judge = np.where(second, 0, 1)
+    lines = _closures(truth, learned, judge, setting, seed=seed)
+    return [_row(score, line) for score, line in lines]
 
 
 def summarise(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -167,28 +172,33 @@ def _row(score: str, line: Closure) -> dict[str, Any]:
 
 
 def _closures(
-    truth: LabelledTruth, learned: Learned, setting: Setting, *, seed: int
+    truth: LabelledTruth,
+    learned: Learned,
+    judge: NDArray[np.integer[Any]],
+    setting: Setting,
+    *,
+    seed: int,
 ) -> Iterator[tuple[str, Closure]]:
     """Yields name of the score and closure for one stream."""
-    joint, joint_again = learned.densities[JOINT]
-    sideband, sideband_again = learned.densities[SIDEBAND]
     region = setting.config.signal_region
     background, _ = truth.sample(setting.n_truth, 0, seed)
-    known = Known(learned.x, learned.label == 0, background[within(background, region)])
-    scores: Mapping[str, Score] = {
+    reference = background[within(background, region)]
+    known = Known(learned.x, learned.label == 0, reference, judge)
+    for name in SCORES:
+        judges = [_judge(truth, learned, half, name, region) for half in HALVES]
+        lines = closures(known, judges, setting.config, np.random.default_rng(seed))
+        yield from ((name, line) for line in lines)
+
+
+def _judge(truth: LabelledTruth, learned: Learned, half: int, name: str, region: Interval) -> Judge:
+    """Returns the judge whose score was learned from one half; the other half predicts."""
+    joint, sideband = (learned.densities[f"{kind}-{half}"][0] for kind in ("joint", "sideband"))
+    other, blind = (learned.densities[f"{kind}-{1 - half}"][0] for kind in ("joint", "sideband"))
+    scores: dict[str, Score] = {
         "anode": lambda x: log_ratio(joint, sideband, _at_centre(x, region)),
         "optimum": lambda x: np.nan_to_num(truth.optimal_score(x, region), nan=ON_THE_EDGE),
     }
-    for name, score in scores.items():
-        lines = closures(
-            known,
-            score,
-            sideband_again,
-            setting.config,
-            np.random.default_rng(seed),
-            log_ratio=lambda x: log_ratio(joint_again, sideband_again, x),
-        )
-        yield from ((name, line) for line in lines)
+    return Judge(scores[name], blind, lambda x: log_ratio(other, blind, x))
 
 
 def log_ratio(data: AnyDensity, background: AnyDensity, x: NDArray[np.floating[Any]]) -> Floats:

@@ -143,10 +143,13 @@ def _flow(entry: ModelEntry) -> str:
 
 
 def _parts(entry: ModelEntry, *, several: bool) -> list[str]:
-    """What a model has seen and how many θ it has, where that says something."""
+    """What sets a model apart: region, share, events, replicas; nothing where nothing does."""
     parts = []
     if several or not entry.region.is_everything:
         parts.append(str(entry.region))
+    if entry.share is not None:
+        parts.append(f"share {list(entry.share)}")
+    if parts:
         parts.append(f"{entry.n_taken:,} events" if entry.is_fitted else "nothing learned yet")
     if entry.replicas:
         kind = "bootstrap" if entry.bootstrap else "unweighted"

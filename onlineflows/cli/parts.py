@@ -44,9 +44,15 @@ class Bench:
 
 
 def roles_of(snapshot: Snapshot, settings: ValidateConfig) -> dict[str, str]:
-    """Returns the names of the snapshot's models by the roles they play in a search."""
-    learned = {entry.name: entry.region for entry in snapshot.manifest.models if entry.is_fitted}
-    return models_by_role(learned, Regions(settings.signal_region, settings.sidebands))
+    """Returns the names of the snapshot's models by the roles they play in a search.
+
+    A model that learned a share of the stream plays one where no model of all events can.
+    """
+    regions = Regions(settings.signal_region, settings.sidebands)
+    fitted = [entry for entry in snapshot.manifest.models if entry.is_fitted]
+    whole = {entry.name: entry.region for entry in fitted if entry.share is None}
+    learned = {entry.name: entry.region for entry in fitted}
+    return models_by_role(learned, regions) | models_by_role(whole, regions)
 
 
 def averaged(snapshot: Snapshot, name: str | None) -> AnyDensity:

@@ -139,6 +139,7 @@ def _material(path: Path, snapshot: Snapshot, config: Config, file: Path | None)
         snapshot_nbytes=snapshot_nbytes(path),
         identity=json.dumps(snapshot.manifest.sha256, sort_keys=True),
         covers_everything=entry.region.is_everything,
+        n_learned=None if entry.share is None else entry.n_taken,
         truth=truth,
         densities=densities_by_role(snapshot, settings),
     )

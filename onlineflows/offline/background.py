@@ -1,11 +1,12 @@
-"""How much background passes a cut: four estimates that need no simulation, and their closure.
+"""How much background passes a cut: five estimates that need no simulation, and their closure.
 
 Each estimates the number of background events in the signal region whose score is at least a
 threshold. They use: `direct` the sideband model and the spectrum's fit; `reciprocal` two densities
-and the data; `sideband_fit` the spectrum after the cut; `abcd` counts in four regions.
+and the data; `sideband_fit` the spectrum after the cut, outside the signal region; `resonance_fit`
+the same with a resonance, everywhere; `abcd` counts in four regions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from onlineflows.offline.bumphunt import hunt
 from onlineflows.offline.dijet import DijetFit, Spectrum
 from onlineflows.offline.metrics import Value
 from onlineflows.offline.regions import Interval
+from onlineflows.offline.resonance import fit_with_resonance
 
 Array = NDArray[np.floating[Any]]
 Floats = NDArray[np.float64]
@@ -64,7 +66,7 @@ def direct(
     return estimates
 
 
-def reciprocal(log_ratio: Array, score: Array, cuts: Floats, *, total: Value) -> list[Value]:
+def reciprocal(log_ratio: Array, passed: Sequence[Mask], *, total: Value) -> list[Value]:
     """Returns the estimate from the sum of 1 / R over the data that pass, one per cut.
 
     With R = p_data(x' | m) / p_bg(x' | m) the mean of 1 / R over data inside a cut is the
@@ -73,8 +75,7 @@ def reciprocal(log_ratio: Array, score: Array, cuts: Floats, *, total: Value) ->
 
     Args:
         log_ratio: ln R of the data in the signal region, shape (n,).
-        score: of the same events; of ln R itself or of anything else, shape (n,).
-        cuts: thresholds, shape (k,).
+        passed: which of them pass each cut, on ln R itself or on anything else, shape (n,).
         total: background events in the signal region before the cut, such as the fit's.
 
     Raises:
@@ -84,49 +85,57 @@ def reciprocal(log_ratio: Array, score: Array, cuts: Floats, *, total: Value) ->
         Nachman and Shih 2020 (2001.04990): the background efficiency of R > R_c is the mean of
         1 / R over data with R > R_c.
     """
-    if len(score) == 0 or log_ratio.shape != score.shape:
+    shapes = {mask.shape for mask in passed}
+    if len(log_ratio) == 0 or shapes - {log_ratio.shape}:
         raise DataError(
-            f"expected a ratio and a score of each event; got {log_ratio.shape} and {score.shape}"
+            f"expected a ratio of each event and whether it passes; got {log_ratio.shape} and "
+            f"{sorted(shapes)}"
         )
     weight = np.exp(-np.asarray(log_ratio, dtype=np.float64))
     estimates = []
-    for cut in cuts:
-        kept = np.where(score >= cut, weight, 0.0)
-        passed = Value(float(kept.mean()), float(np.sqrt((kept**2).sum()) / len(kept)))
-        estimates.append(_product(total, passed))
+    for mask in passed:
+        kept = np.where(mask, weight, 0.0)
+        fraction = Value(float(kept.mean()), float(np.sqrt((kept**2).sum()) / len(kept)))
+        estimates.append(_product(total, fraction))
     return estimates
 
 
 def sideband_fit(
-    m: Array,
-    score: Array,
-    cuts: Floats,
-    *,
-    edges: Floats,
-    region: Interval,
-    guard: float = 0.0,
+    before: DijetFit, after: Sequence[Spectrum], *, region: Interval, guard: float = 0.0
 ) -> list[Value]:
     """Returns the estimate from a dijet fit to the spectrum after each cut.
 
     Right as long as the cut doesn't bend the background's spectrum: the score must not depend on
     m, not even through the features. A cut's fit has at least the parameters that the spectrum
-    needs before.
+    needs before. Signal beside its region pulls it up: see `resonance_fit`.
 
     Args:
-        m: of the data, shape (n,).
-        score: shape (n,).
-        cuts: thresholds, shape (k,).
-        edges: of the bins, some at the ends of the signal region.
+        before: the fit before the cuts.
+        after: the spectrum after each cut; edges at the ends of the signal region.
         region: the signal region.
         guard: width beside the signal region that isn't fitted.
     """
-    before = hunt(Spectrum.of_events(m, edges), region, guard=guard)
-    needed = len(before.fit.parameters)
-    estimates = []
-    for cut in cuts:
-        after = Spectrum.of_events(m[score >= cut], edges)
-        estimates.append(hunt(after, region, guard=guard, at_least=needed).background)
-    return estimates
+    needed = len(before.parameters)
+    return [hunt(found, region, guard=guard, at_least=needed).background for found in after]
+
+
+def resonance_fit(
+    before: DijetFit, after: Sequence[Spectrum], *, region: Interval, guard: float = 0.0
+) -> list[Value]:
+    """Returns the estimate from a fit of a dijet function and a resonance after each cut.
+
+    As `sideband_fit`, with signal wherever it is. Where there is none, a bend of the background in
+    the signal region may pass for one.
+
+    Args:
+        before: the fit before the cuts.
+        after: the spectrum after each cut; edges at the ends of the signal region.
+        region: the signal region.
+        guard: width beside the signal region that the first fit leaves out.
+    """
+    needed = len(before.parameters)
+    fits = (fit_with_resonance(found, region, guard=guard, at_least=needed) for found in after)
+    return [fit.background for fit in fits]
 
 
 def abcd(passed: Mask, in_region: Mask, in_sidebands: Mask) -> Value:

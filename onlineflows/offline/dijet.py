@@ -18,8 +18,8 @@ Floats = NDArray[np.float64]
 N_PARAMETERS = (3, 4, 5)
 """Parameters of the dijet functions, fewest first."""
 FEWEST = 4
-"""Parameters that a choice begins with. Where a spectrum needs four, a few ten thousand events can't
-tell, and three predict several per cent too little or too much with an error that doesn't know."""
+"""Parameters that a choice begins with. Where a spectrum needs four, some ten thousand events can't
+tell, and three predict a few per cent too little or too much with an error that doesn't know."""
 ONE_MORE = float(chi2.isf(0.05, 1))
 """What one more parameter must lower the deviance by: it does by chance in 5 % of all spectra."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(5)
@@ -173,13 +173,13 @@ class DijetFit:
 
     def expected(self, edges: Floats) -> Floats:
         """Returns the events expected in each bin, shape (k,)."""
-        return self.scale * _contents(_basis(edges, len(self.parameters), self.energy), self)
+        return self.scale * _contents(basis_of(edges, len(self.parameters), self.energy), self)
 
     def integral(self, interval: Interval) -> Value:
         """Returns the events expected in an interval with the error of the fit."""
         low, high = interval
-        basis = _basis(np.linspace(low, high, 33), len(self.parameters), self.energy)
-        gradient = np.einsum("bq,bqk->k", _at_nodes(basis, self.parameters), basis.phi)
+        basis = basis_of(np.linspace(low, high, 33), len(self.parameters), self.energy)
+        gradient = np.einsum("bq,bqk->k", at_nodes(basis, self.parameters), basis.phi)
         value = float(_contents(basis, self).sum())
         error = float(np.sqrt(gradient @ self.covariance @ gradient))
         return Value(self.scale * value, self.scale * error)
@@ -231,7 +231,7 @@ def fit_dijet(
             f"expected at least {n_parameters} bins with events for a fit of as many parameters; "
             f"got {np.count_nonzero(counts)}"
         )
-    basis = _basis(spectrum.edges, n_parameters, energy).of(used)
+    basis = basis_of(spectrum.edges, n_parameters, energy).of(used)
     return _maximise(counts, basis, energy, spectrum.scale)
 
 
@@ -314,7 +314,7 @@ def profiled(fits: Sequence[DijetFit], interval: Interval) -> Value:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Basis:
+class Basis:
     """The functions that multiply the parameters in ln f, at the nodes of each bin.
 
     Args:
@@ -325,40 +325,43 @@ class _Basis:
     phi: Floats
     weight: Floats
 
-    def of(self, bins: NDArray[np.bool_]) -> "_Basis":
-        return _Basis(self.phi[bins], self.weight[bins])
+    def of(self, bins: NDArray[np.bool_]) -> "Basis":
+        """Returns the functions in some of the bins."""
+        return Basis(self.phi[bins], self.weight[bins])
 
 
-def _basis(edges: Floats, n_parameters: int, energy: float) -> _Basis:
+def basis_of(edges: Floats, n_parameters: int, energy: float) -> Basis:
+    """Returns the functions of a dijet fit in the bins between edges."""
     half = 0.5 * np.diff(edges)[:, None]
     x = (0.5 * (edges[1:] + edges[:-1])[:, None] + half * NODES) / energy
     log_x = np.log(x)
     terms = [np.ones_like(x), np.log1p(-x), -log_x, -(log_x**2), -(log_x**3)]
-    return _Basis(np.stack(terms[:n_parameters], axis=-1), half * WEIGHTS)
+    return Basis(np.stack(terms[:n_parameters], axis=-1), half * WEIGHTS)
 
 
-def _at_nodes(basis: _Basis, parameters: Floats) -> Floats:
+def at_nodes(basis: Basis, parameters: Floats) -> Floats:
+    """Returns what each node adds to the content of its bin, shape (bins, nodes)."""
     values: Floats = basis.weight * np.exp(basis.phi @ parameters)
     return values
 
 
-def _contents(basis: _Basis, fit: DijetFit) -> Floats:
-    contents: Floats = _at_nodes(basis, fit.parameters).sum(axis=1)
+def _contents(basis: Basis, fit: DijetFit) -> Floats:
+    contents: Floats = at_nodes(basis, fit.parameters).sum(axis=1)
     return contents
 
 
-def _maximise(counts: Floats, basis: _Basis, energy: float, scale: float) -> DijetFit:
+def _maximise(counts: Floats, basis: Basis, energy: float, scale: float) -> DijetFit:
     """Newton's method in coordinates in which the functions are orthogonal."""
     n_bins, n_nodes, k = basis.phi.shape
     ortho, to_ortho = np.linalg.qr(basis.phi.reshape(-1, k))
-    turned = _Basis(ortho.reshape(n_bins, n_nodes, k), basis.weight)
+    turned = Basis(ortho.reshape(n_bins, n_nodes, k), basis.weight)
     centred = basis.weight.sum(axis=1)
     start = np.linalg.lstsq(
         turned.phi.mean(axis=1), np.log(np.maximum(counts, 0.5) / centred), rcond=None
     )[0]
-    theta, deviance = start, _deviance(counts, _at_nodes(turned, start).sum(axis=1))
+    theta, deviance = start, _deviance(counts, at_nodes(turned, start).sum(axis=1))
     for _ in range(MAX_STEPS):
-        nodes = _at_nodes(turned, theta)
+        nodes = at_nodes(turned, theta)
         mu = np.maximum(nodes.sum(axis=1), SMALLEST_CONTENT)
         slopes = np.einsum("bq,bqk->bk", nodes, turned.phi)
         information = slopes.T @ (slopes / mu[:, None])
@@ -374,13 +377,13 @@ def _maximise(counts: Floats, basis: _Basis, energy: float, scale: float) -> Dij
 
 
 def _shortened(
-    counts: Floats, basis: _Basis, theta: Floats, step: Floats, deviance: float
+    counts: Floats, basis: Basis, theta: Floats, step: Floats, deviance: float
 ) -> tuple[Floats | None, float]:
     """Returns the point after the longest step of 1, 1/2, ... that lowers the deviance."""
     for _ in range(40):
         tried = theta + step
         with np.errstate(over="ignore", invalid="ignore"):
-            lower = _deviance(counts, _at_nodes(basis, tried).sum(axis=1))
+            lower = _deviance(counts, at_nodes(basis, tried).sum(axis=1))
         if lower <= deviance:
             return tried, lower
         step = 0.5 * step

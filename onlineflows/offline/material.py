@@ -35,6 +35,8 @@ class Material:
         snapshot_nbytes: size of the snapshot.
         identity: hash of the snapshot.
         covers_everything: whether the samples are of the whole spectrum, not of a window.
+        n_learned: events that the samples' density was learned from, where it was a share of the
+            data; None where it was all of them.
         truth: 1 for signal among the data where it is known, shape (n,).
         densities: of the snapshot, by role; see `MethodInputs`.
     """
@@ -47,6 +49,7 @@ class Material:
     snapshot_nbytes: int
     identity: str = ""
     covers_everything: bool = True
+    n_learned: int | None = None
     truth: NDArray[np.integer[Any]] | None = None
     densities: Mapping[str, AnyDensity] = field(default_factory=dict)
 

@@ -21,6 +21,7 @@ _MARKS = {
     "direct": ("#5790fc", "o"),
     "reciprocal": ("#f89c20", "s"),
     "sideband_fit": ("#964a8b", "^"),
+    "resonance_fit": ("#717581", "v"),
     "abcd": ("#e42536", "D"),
 }
 

@@ -43,7 +43,7 @@ def hunts(material: Material, settings: ValidateConfig, score: Score) -> Documen
     found: Document = {}
     sources: dict[str, tuple[Events, int | None]] = {"data": (material.data, None)}
     if material.covers_everything:
-        sources["samples"] = (material.fresh, len(material.data))
+        sources["samples"] = (material.fresh, material.n_learned or len(material.data))
     for name, (x, seen) in sources.items():
         try:
             found[name] = hunt_after_cuts(x, score, material.schema, settings, n_seen=seen)

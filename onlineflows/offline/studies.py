@@ -10,7 +10,7 @@ import numpy as np
 
 from onlineflows.density import AnyDensity
 from onlineflows.errors import DataError, OnlineFlowsError, TooFewEventsError
-from onlineflows.offline.closure import ClosureConfig, Known, closures
+from onlineflows.offline.closure import ClosureConfig, Judge, Known, closures
 from onlineflows.offline.inputs import (
     Events,
     MethodConfig,
@@ -113,13 +113,13 @@ def background_closure(material: Material, settings: ValidateConfig) -> Document
     trained = METHODS["cwola"].method(inputs, Training(config, rng))
     tested = material.evaluation.within(config.regions)
     data = material.densities.get("data")
+    log_ratio = None if data is None else partial(anode_ratio, data, background)
+    judge = Judge(trained.score, background, log_ratio)
     lines = closures(
         Known(material.data, material.truth == 0, tested.x[tested.label == 0]),
-        trained.score,
-        background,
+        [judge],
         ClosureConfig(signal_region=settings.signal_region, fit_range=settings.fit_range),
         rng,
-        log_ratio=None if data is None else partial(anode_ratio, data, background),
     )
     return {
         "lines": [

@@ -37,10 +37,10 @@ class Outcome:
 class Learner:
     """Learns the density of a stream of events, each of which it sees once, in one or more models.
 
-    Each model takes the events of its region and share; see `ModelLearner`. Every θ is a pure function of
-    the events in their order and of the configuration: neither the sizes of the batches nor a
-    restart from `state` changes it. The history of the NLL, the drift alarm and the gate are those
-    of the first model.
+    Each model takes the events of its region and share; see `ModelLearner`. Every θ is a pure
+    function of the events in their order and of the configuration: neither the sizes of the batches
+    nor a restart from `state` changes it. The history of the NLL, the drift alarm and the gate are
+    those of the first model.
 
     Args:
         schema: what the events are.

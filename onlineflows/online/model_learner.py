@@ -27,7 +27,7 @@ Events = NDArray[np.float32]
 
 
 class ModelLearner:
-    """Learns the density of the events of one region or a share of them, with replicas if asked for.
+    """Learns the density of the events of one region and share, with replicas if asked for.
 
     The first events are held until there are enough to fit the marginal map; then they are trained
     on like all others. Every θ is a pure function of the model's events in their order and of its

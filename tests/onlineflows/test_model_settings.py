@@ -75,6 +75,13 @@ def test_a_model_that_is_not_there_cannot_be_changed(tmp_path):
         ({"name": "a", "inside": [1]}, r"models\[0\].inside"),
         ({"name": "a", "outside": [1, float("inf")]}, "'a': outside: expected a finite interval"),
         ({"name": "a", "inside": [1, 2], "outside": [1, 2]}, "'a': expected inside or outside"),
+        (
+            {"name": "a", "share": [2, 2]},
+            r"'a': share: expected \[k, n\] with 0 <= k < n.*\[2, 2\]",
+        ),
+        ({"name": "a", "share": [-1, 2]}, r"'a': share: expected \[k, n\]"),
+        ({"name": "a", "share": [0.5, 2]}, r"models\[0\].share"),
+        ({"name": "a", "share": [1]}, r"models\[0\].share"),
         ({"name": "a", "replicas": -1}, "'a': replicas: expected at least 0; got -1"),
         ({"name": "a", "buffer": {"usse": 8}}, r"buffer.usse: unknown key; nearest known: 'uses'"),
         ({"name": "a", "buffer": {"uses": 8.5}}, r"models\[0\].buffer.uses: expected an integer"),
@@ -95,7 +102,8 @@ def test_models_have_distinct_names_and_there_is_at_least_one(tables):
 
 
 def test_what_one_model_learns_is_a_configuration_without_overrides():
-    config = models_of({"name": "a", "replicas": 2, "buffer": {"uses": 16}}).learner
+    table = {"name": "a", "replicas": 2, "share": [1, 3], "buffer": {"uses": 16}}
+    config = models_of(table).learner
     own = config.of(config.models[0])
-    assert own.models == (ModelConfig("a", replicas=2),)
+    assert own.models == (ModelConfig("a", replicas=2, share=(1, 3)),)
     assert own.of(own.models[0]) == own

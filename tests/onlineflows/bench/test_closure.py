@@ -26,7 +26,7 @@ def test_every_estimate_is_there_for_both_scores_and_every_cut() -> None:
     (key,) = closure.keys(QUICK)
     rows = closure.measure(labelled_standin, QUICK, key)
 
-    assert len(rows) == 2 * 4 * 3
+    assert len(rows) == 2 * 5 * 3
     assert len({(row["score"], row["method"], row["efficiency"]) for row in rows}) == len(rows)
     coarse = [row["ratio"] for row in rows if row["efficiency"] == 0.1]
     assert all(0.4 < ratio < 2.0 for ratio in coarse)

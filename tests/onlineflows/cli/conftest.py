@@ -77,7 +77,8 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 MODELS = """models=[
 {name = "joint", replicas = 2},
 {name = "window", inside = [3.1, 3.9], buffer = {uses = 8}, preprocess = {fit_events = 300}},
-{name = "late", inside = [9.0, 14.0]}]"""
+{name = "late", inside = [9.0, 14.0]},
+{name = "half", share = [1, 2]}]"""
 
 
 @pytest.fixture(scope="session")

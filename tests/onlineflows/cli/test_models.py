@@ -1,12 +1,15 @@
 """Several models from the command line: trained in one run, asked for by name afterwards."""
 
+import dataclasses
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from onlineflows.cli.parts import roles_of
 from onlineflows.online.snapshot import read_snapshot
+from onlineflows.settings import ValidateConfig
 from replay.sources.standin_density import StandinDensity
 
 
@@ -17,8 +20,8 @@ def x() -> np.ndarray:
 
 def test_a_run_leaves_a_density_of_each_model_that_saw_events(run_of_models: Path) -> None:
     read = read_snapshot(run_of_models)
-    assert read.model_names == ("joint", "window", "late")
-    assert [entry.is_fitted for entry in read.manifest.models] == [True, True, False]
+    assert read.model_names == ("joint", "window", "late", "half")
+    assert [entry.is_fitted for entry in read.manifest.models] == [True, True, False, True]
     assert "model 'late': nothing was learned" in read.manifest.tainted[0]
 
 
@@ -27,6 +30,25 @@ def test_inspect_shows_every_model(command, run_of_models: Path) -> None:
     assert "2 bootstrap replicas" in said
     assert "inside [3.1, 3.9]" in said
     assert "nothing learned yet" in said
+    assert "share [1, 2]" in said
+
+
+def test_a_model_of_a_share_has_seen_about_as_much_as_that(run_of_models: Path) -> None:
+    joint, *_, half = read_snapshot(run_of_models).manifest.models
+    # A binomial number: five standard deviations.
+    assert abs(half.n_taken - joint.n_taken / 2) < 2.5 * joint.n_taken**0.5
+    assert half.share == (1, 2)
+
+
+def test_a_model_of_all_events_goes_before_one_of_a_share(run_of_models: Path) -> None:
+    read = read_snapshot(run_of_models)
+    models = read.manifest.models
+    turned = dataclasses.replace(read.manifest, models=tuple(reversed(models)))
+    assert roles_of(read, ValidateConfig())["data"] == "window"
+    wide = ValidateConfig(signal_region=(2.3, 2.7), sidebands=((2.1, 2.3), (2.7, 2.9)))
+    assert roles_of(dataclasses.replace(read, manifest=turned), wide)["data"] == "joint"
+    alone = dataclasses.replace(read.manifest, models=models[-1:])
+    assert roles_of(dataclasses.replace(read, manifest=alone), wide)["data"] == "half"
 
 
 @pytest.mark.parametrize(

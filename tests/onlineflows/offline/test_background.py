@@ -14,6 +14,7 @@ from onlineflows.offline.background import (
     decorrelate,
     direct,
     reciprocal,
+    resonance_fit,
     sideband_fit,
 )
 from onlineflows.offline.dijet import DijetFit, Spectrum, aligned_edges, choose_fit
@@ -93,6 +94,10 @@ def fit_of(data: Data) -> DijetFit:
     return choose_fit(spectrum, mask=spectrum.inside(REGION))
 
 
+def after_cuts(data: Data) -> list[Spectrum]:
+    return [Spectrum.of_events(data.x[column(data.x) >= cut, 0], EDGES) for cut in CUTS]
+
+
 def test_the_toy_is_a_density() -> None:
     model: AnyDensity = Toy()
     assert model.log_prob(model.sample(3, 1)).shape == (3,)
@@ -124,14 +129,19 @@ def test_the_sum_of_reciprocal_ratios_closes_though_there_is_signal(slope: float
     log_data = np.logaddexp(
         np.log1p(-fraction) + background, np.log(fraction) + norm.logpdf(x[:, 1], 2.0, 0.5)
     )
-    found = reciprocal(log_data - background, column(x), CUTS, total=fit_of(data).integral(REGION))
+    passed = [column(x) >= cut for cut in CUTS]
+    found = reciprocal(log_data - background, passed, total=fit_of(data).integral(REGION))
 
     assert_closes(found, data.true)
     assert found[1].value < 0.97 * np.count_nonzero(x[:, 1] >= CUTS[1])
 
 
 def test_a_fit_of_the_spectrum_after_the_cut_closes(data: Data) -> None:
-    found = sideband_fit(data.x[:, 0], column(data.x), CUTS, edges=EDGES, region=REGION)
+    assert_closes(sideband_fit(fit_of(data), after_cuts(data), region=REGION), data.true)
+
+
+def test_a_fit_with_a_resonance_closes(data: Data) -> None:
+    found = resonance_fit(fit_of(data), after_cuts(data), region=REGION, guard=0.1)
 
     assert_closes(found, data.true)
 
@@ -189,8 +199,13 @@ def test_a_closure_is_a_ratio_with_both_errors() -> None:
 
 
 def test_no_data_are_refused() -> None:
-    with pytest.raises(DataError, match="a ratio and a score of each event"):
-        reciprocal(np.empty(0), np.empty(0), CUTS, total=Value(1.0, 0.0))
+    with pytest.raises(DataError, match="a ratio of each event and whether it passes"):
+        reciprocal(np.empty(0), [np.empty(0, dtype=bool)], total=Value(1.0, 0.0))
+
+
+def test_masks_of_other_events_are_refused() -> None:
+    with pytest.raises(DataError, match="whether it passes"):
+        reciprocal(np.zeros(3), [np.ones(4, dtype=bool)], total=Value(1.0, 0.0))
 
 
 def test_sidebands_where_everything_passes_are_refused() -> None:

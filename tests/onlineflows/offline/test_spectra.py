@@ -1,12 +1,15 @@
 """Bump hunts after cuts on events and samples, and their figure."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from onlineflows.errors import ConfigError, DataError
-from onlineflows.offline.spectra import Document, hunt_after_cuts, spectra_figure
+from onlineflows.offline.material import Material
+from onlineflows.offline.scores import Evaluation
+from onlineflows.offline.spectra import Document, hunt_after_cuts, hunts, spectra_figure
 from onlineflows.settings import ValidateConfig
 from streams.schema import EventSchema, Feature
 
@@ -55,6 +58,17 @@ def test_samples_say_less_than_the_events_that_they_stand_for(found: list[Docume
 
     assert samples[1]["scale"] == 2.0
     assert samples[1]["z_local"] == pytest.approx(found[1]["z_local"] / np.sqrt(2), rel=0.25)
+
+
+def test_samples_of_a_share_of_the_data_count_as_so_many_events_as_it_had() -> None:
+    x = events(20_000, 0, 1)
+    evaluation = Evaluation(x[:10], np.zeros(10, np.uint8))
+    whole = Material(schema("TeV"), x, x, events(20_000, 0, 2), evaluation, snapshot_nbytes=1000)
+    share = dataclasses.replace(whole, n_learned=5000)
+    (all_events, quarter) = (hunts(m, SETTINGS, column)["samples"] for m in (whole, share))
+
+    assert sum(all_events[0]["events"]) == pytest.approx(4 * sum(quarter[0]["events"]))
+    assert (all_events[0]["scale"], quarter[0]["scale"]) == (2.0, 1.25)
 
 
 def test_a_resonant_feature_that_is_no_mass_is_refused() -> None:

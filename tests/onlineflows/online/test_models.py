@@ -14,6 +14,7 @@ from onlineflows.model_settings import (
     TrainerOverrides,
 )
 from onlineflows.online.checkpoint import read_checkpoint, write_checkpoint
+from onlineflows.online.hashed import Share
 from onlineflows.online.learner import Learner
 from onlineflows.settings import (
     BufferConfig,
@@ -150,6 +151,48 @@ def test_weights_depend_on_the_index_of_an_event_and_not_on_its_place():
 def test_a_deep_ensemble_sees_every_event_with_the_same_weight():
     learner = learned(alone(replace(JOINT, bootstrap=False)), indices=np.arange(2000) + 7)
     assert same(learner, learned(alone(replace(JOINT, bootstrap=False))), names=("joint",))
+
+
+HALVES = tuple(ModelConfig(f"half-{k}", share=(k, 2), replicas=1) for k in (0, 1))
+OF_HALVES = replace(CONFIG, models=HALVES)
+
+
+def test_models_of_all_shares_have_every_event_once():
+    learner = learned(OF_HALVES)
+    first, second = (model.n_taken for model in learner.models.values())
+    assert first + second == learner.n_accepted == 2000
+    # A binomial number: five standard deviations.
+    assert abs(first - 1000) < 112
+
+
+def test_a_share_is_a_model_of_its_events_alone():
+    indices = np.arange(2000)
+    mine = Share(CONFIG.trainer.seed, 1, 2).contains(indices)
+    whole = alone(replace(HALVES[1], share=None))
+    found = learned(whole, x=X[mine], indices=indices[mine])
+    assert same(found, learned(OF_HALVES), names=("half-1",))
+
+
+def test_a_share_of_a_region_is_both():
+    indices = np.arange(2000)
+    model = replace(WINDOW, share=(0, 3))
+    inside = (X[:, 0] >= 2.0) & (X[:, 0] <= 4.0)
+    expected = inside & Share(CONFIG.trainer.seed, 0, 3).contains(indices)
+    assert learned(alone(model)).models["window"].n_taken == expected.sum()
+
+
+@pytest.mark.parametrize("cut", [200, 1400])
+def test_a_restart_keeps_the_shares(tmp_path, cut):
+    write_checkpoint(tmp_path, feed(Learner(SCHEMA, OF_HALVES), X[:cut]).state(), serial=1)
+    second = Learner(SCHEMA, OF_HALVES)
+    second.load(read_checkpoint(tmp_path)[0])
+    feed(second, X[cut:]).finish()
+    assert same(second, learned(OF_HALVES, chunk=77), names=("half-0", "half-1"))
+
+
+def test_events_of_nobodys_share_are_counted():
+    outcome = Learner(SCHEMA, alone(HALVES[0])).learn(X, lumisection=1)
+    assert outcome.skipped == {"no_model": 2000 - outcome.n_accepted}
 
 
 def test_events_of_no_model_are_counted():

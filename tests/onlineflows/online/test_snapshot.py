@@ -46,7 +46,7 @@ JOINT = ModelEntry(
     n_uses=40,
     n_steps=1,
 )
-WINDOW = dataclasses.replace(JOINT, name="window", inside=(0.3, 0.7), replicas=2)
+WINDOW = dataclasses.replace(JOINT, name="window", inside=(0.3, 0.7), replicas=2, share=(0, 2))
 LATE = dataclasses.replace(WINDOW, name="late", inside=(0.8, None), is_fitted=False)
 MODELS = (JOINT, WINDOW, LATE)
 
