@@ -105,9 +105,10 @@ def _model(entry: ModelEntry, snapshot: Snapshot) -> dict[str, Any]:
     flow = entry.flow
     bins = f", {flow.bins} bins within ±{flow.bound:g}" if flow.transform == "spline" else ""
     kind = "bootstrap" if entry.bootstrap else "unweighted"
+    share = "" if entry.share is None else ", part {} of {} of the events".format(*entry.share)
     return {
         "name": entry.name,
-        "region": str(entry.region),
+        "region": f"{entry.region}{share}",
         "flow": f"{flow.family} {flow.transform}, {flow.blocks} blocks, 2 x {flow.hidden}{bins}",
         "n_parameters": spec_of(entry, snapshot.schema).n_parameters,
         "replicas": f"{entry.replicas} {kind}" if entry.replicas else None,
