@@ -37,6 +37,12 @@ NOT_RUN = {
     r"python3 tests/benchmarks/": "takes minutes, or needs a GPU",
     r"onlineflows train .*trainer\.device=cuda": "needs a GPU",
     r"(sudo|systemctl|journalctl) ": "needs systemd",
+    r"onlineflows ctl ": "needs a run that lasts; tests/integration/test_control.py drives one",
+    r"onlineflows live ": "serves until it is stopped; tests/onlineflows/live looks at it",
+    r"onlineflows data (fetch|verify|convert)": "needs the net or the files that come from there; "
+    "tests/onlineflows/cli/test_data.py has a server and files of its own",
+    r"onlineflows inspect .* --open": "opens a browser",
+    r"onlineflows diff runs/demo runs/other": "names a run of the reader's own",
     r"docker ": "needs a container engine; tests/test_containers.py runs what is in the containers",
 }
 """Commands that aren't run, and why."""
@@ -51,6 +57,8 @@ SMALLER = {
         "source.selection.end_row=20000",
         "preprocess.fit_events=1000",
     ],
+    r"onlineflows run configs/fill\.toml": ["source.n_events=100000"],
+    r"onlineflows run configs/razor\.toml": ["pacing.speed=20000"],
     r"onlineflows validate runs/demo": [
         "validate.test_background=20000",
         "validate.test_signal=2000",
@@ -71,6 +79,11 @@ AGAIN = [
 NEEDED = {
     "README.md": {"events.h5": "lhco/events_anomalydetection_v2.features.80k.h5"},
     "reliability.md": {"events.h5": "lhco/events_anomalydetection_v2.features.80k.h5"},
+    "data.md": {
+        "events.h5": "lhco/events_anomalydetection_v2.features.80k.h5",
+        "features.h5": "lhco/events_anomalydetection_v2.features.80k.h5",
+    },
+    "rates.md": {"razor.root": "root/cms2010_multijet_razor.root"},
     "your_root_file.md": {"HZZ.root": "root/uproot-HZZ.root"},
 }
 """Files that a reader of a page has: names on the page, and below ONLINEFLOWS_TEST_DATA."""
@@ -78,7 +91,10 @@ NEEDED = {
 SHOWN = r"onlineflows (look|run zmumu\.toml)"
 """Commands that print the same everywhere: what the page shows after them is compared."""
 
-MADE_BEFORE = {"reliability.md": ["onlineflows run configs/demo.toml"]}
+MADE_BEFORE = dict.fromkeys(
+    ("reliability.md", "adapters.md", "control.md", "snapshots.md"),
+    ["onlineflows run configs/demo.toml"],
+)
 """What a reader has done before a page, where it says so by the names that it uses."""
 
 
@@ -253,7 +269,17 @@ def test_a_notebook_is_kept_without_outputs(notebook) -> None:
 
 @pytest.mark.parametrize(("page", "block"), BLOCKS, ids=lambda x: getattr(x, "name", ""))
 def test_a_block_says_what_it_is(page, block) -> None:
-    known = {"bash", "python", "toml", "text", "{eval-rst}", "{include}", "{toctree}"}
+    known = {
+        "bash",
+        "python",
+        "toml",
+        "text",
+        "json",
+        "yaml",
+        "{eval-rst}",
+        "{include}",
+        "{toctree}",
+    }
     is_drawing = page.name == "CONTRIBUTING.md" and not block.language
     assert block.language in known or is_drawing
 

@@ -10,6 +10,7 @@ from onlineflows.cli.exits import BAD_INPUT, FAILED, exit_code
 
 FAILURES = {
     "DivergedError",
+    "DownloadError",
     "LedgerError",
     "MessageError",
     "OnlineFlowsError",

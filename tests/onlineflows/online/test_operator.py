@@ -86,7 +86,7 @@ class Rig:
 
     def ask(self, request: Request) -> Reply:
         self.desk.waiting = [request]
-        self.now_s += 0.06
+        self.now_s += 10.0
         self.operator.attend(self.consumer, self.wire)
         return self.desk.replies[-1]
 
