@@ -108,9 +108,13 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """The lines of a shell block, without comments; several on one line are taken apart."""
+        """The lines of a shell block, without comments; several on one line are taken apart.
+
+        The program is that of this environment, wherever a page has it.
+        """
         words = [shlex.split(line, comments=True) for line in self.text.splitlines()]
-        return [part for line in words if line for part in shlex.join(line).split(" '&&' ")]
+        parts = [part for line in words if line for part in shlex.join(line).split(" '&&' ")]
+        return [part.removeprefix(".venv/bin/") for part in parts]
 
 
 def blocks_of(page: Path) -> list[Block]:
