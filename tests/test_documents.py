@@ -38,9 +38,7 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 
-COMMANDS = [
-    (d.name, line.removeprefix(".venv/bin/")) for d in DOCUMENTS for line in shell_lines(d)
-]
+COMMANDS = [(d.name, line.removeprefix(".venv/bin/")) for d in DOCUMENTS for line in shell_lines(d)]
 LINKS = [
     (document, link)
     for document in DOCUMENTS

@@ -91,10 +91,10 @@ NEEDED = {
 SHOWN = r"onlineflows (look|run zmumu\.toml)"
 """Commands that print the same everywhere: what the page shows after them is compared."""
 
-MADE_BEFORE = dict.fromkeys(
-    ("reliability.md", "adapters.md", "control.md", "snapshots.md"),
-    ["onlineflows run configs/demo.toml"],
-)
+MADE_BEFORE = {
+    page: ["onlineflows run configs/demo.toml"]
+    for page in ("reliability.md", "adapters.md", "control.md", "snapshots.md")
+}
 """What a reader has done before a page, where it says so by the names that it uses."""
 
 
