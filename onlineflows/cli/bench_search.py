@@ -26,6 +26,8 @@ SEEDS = (1, 2, 3)
 N_EVENTS = 1_000_000
 FLOOR = 25
 """Background events left at least, where a file has few."""
+FILE_SAMPLES = 4_000_000
+"""Samples at most where a file has few events: ten for each of 400,000."""
 QUICK_OVERRIDES = (
     "flow.blocks=1",
     "flow.hidden=8",
@@ -84,9 +86,10 @@ def search_study(
 def search_setting(config: Config, dataset: str, *, quick: bool) -> SearchSetting:
     """Returns the sizes of the study."""
     settings = config.validate
-    method = MethodConfig.from_settings(settings)
+    method, n_samples = MethodConfig.from_settings(settings), settings.n_samples
     if dataset != STANDIN:
         method = dataclasses.replace(method, min_background=FLOOR)
+        n_samples = min(n_samples, FILE_SAMPLES)
     return SearchSetting(
         dataset=dataset_name(dataset),
         signal_fractions=(0.1,) if quick else FRACTIONS,
@@ -95,7 +98,7 @@ def search_setting(config: Config, dataset: str, *, quick: bool) -> SearchSettin
         learner=config.learner,
         snapshot=config.snapshot,
         method=method,
-        n_samples=settings.n_samples,
+        n_samples=n_samples,
         passes=Passes(uses=(2,)) if quick else Passes(),
     )
 
