@@ -9,9 +9,9 @@ from typing import Any
 
 from onlineflows.bench import search
 from onlineflows.bench.search import OpenData, SearchData, SearchSetting
+from onlineflows.bench.search_table import TITLES, mean_and_spread
 from onlineflows.bench.study import Key, Row
 from onlineflows.bench.table import Table
-from onlineflows.offline.methods import METHODS
 from onlineflows.offline.shift import shift
 
 
@@ -76,16 +76,11 @@ def _table(group: tuple[str, float], rows: Sequence[Row]) -> Table:
     lines = []
     for method, on in dict.fromkeys((row["method"], row["on"]) for row in rows):
         found = [r for r in rows if (r["method"], r["on"]) == (method, on)]
-        title = METHODS[method].title if method in METHODS else method
         cells = (
-            _mean([r[name] for r in found if r["shifted"] == shifted], digits)
+            mean_and_spread([r[name] for r in found if r["shifted"] == shifted], digits)
             for name, digits in (("max_sic", 2), ("auc", 3))
             for shifted in (False, True)
         )
-        lines.append((title, on, *cells))
+        lines.append((TITLES[method], on, *cells))
     title = f"Masses shifted by 0.1 mjj: {group[0]}, {100 * group[1]:g} % signal"
     return Table(title, header, tuple(lines))
-
-
-def _mean(values: list[float], digits: int) -> str:
-    return f"{sum(values) / len(values):.{digits}f}" if values else "–"

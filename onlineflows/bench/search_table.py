@@ -1,6 +1,6 @@
 """Tables of `search`: every method on data, on the snapshot and on events of its size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -111,10 +111,10 @@ def _line(name: str, rows: Sequence[Row], fraction: float) -> Cells:
         aim = _aim(fraction)
     return (
         TITLES.get(name, name),
-        *(_mean(sic[on], 2) for on in ON),
+        *(mean_and_spread(sic[on].values(), 2) for on in ON),
         kept,
         aim,
-        *(_mean(auc[on], 3) for on in ON),
+        *(mean_and_spread(auc[on].values(), 3) for on in ON),
     )
 
 
@@ -151,10 +151,9 @@ def _by_seed(rows: Sequence[Row], name: str) -> dict[int, float]:
     return {seed: float(np.mean(values)) for seed, values in found.items()}
 
 
-def _mean(by_seed: Mapping[int, float], digits: int) -> str:
-    """Returns mean and standard deviation over the seeds."""
-    values = list(by_seed.values())
+def mean_and_spread(values: Collection[float], digits: int) -> str:
+    """Returns mean and standard deviation of a number of each seed, or a dash if there is none."""
     if not values:
         return "–"
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
+    spread = f" ± {np.std(list(values), ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(list(values)):.{digits}f}{spread}"
