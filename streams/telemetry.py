@@ -155,6 +155,9 @@ class ConsumerTelemetry(Struct, frozen=True, forbid_unknown_fields=True, tag="co
         alarms: the newest drift alarms.
         n_alarms: all of them.
         marginals: of the newest events, in the order of the schema; empty where none are kept.
+        n_windowed: events that have been in the marginals' window so far; those that it never holds
+            (skipped, of another region or share) don't count. Windows of which this has grown by
+            less than they hold have events in common.
         snapshot: name of the newest snapshot; empty before there is one.
         n_write_failures: snapshots and checkpoints that the disk refused.
         refusals: what was refused at the socket, by reason.
@@ -184,6 +187,7 @@ class ConsumerTelemetry(Struct, frozen=True, forbid_unknown_fields=True, tag="co
     alarms: list[DriftAlarm]
     n_alarms: Whole
     marginals: list[Marginal]
+    n_windowed: Whole = 0
     snapshot: str = ""
     n_write_failures: Whole = 0
     refusals: dict[str, Whole] = {}

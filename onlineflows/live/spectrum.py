@@ -17,25 +17,25 @@ class Spectrum:
         self.newest: Marginal | None = None
         self.counts: list[int] = []
         self.n = 0
-        self._n_seen = 0
+        self._n_windowed = 0
 
-    def add(self, marginal: Marginal, n_seen: int) -> None:
+    def add(self, marginal: Marginal, n_windowed: int) -> None:
         """Adds a window of events, unless some of it was added before.
 
         Args:
             marginal: the window's histogram; one with other bins begins a new sum.
-            n_seen: events that the learner had seen at its end; fewer than before mean that it
-                went back: the sum begins anew.
+            n_windowed: events that have been in the window so far; fewer than before mean that
+                the learner went back: the sum begins anew.
         """
         same = self.newest is not None and (marginal.low, marginal.high, len(marginal.counts)) == (
             self.newest.low,
             self.newest.high,
             len(self.newest.counts),
         )
-        if not same or n_seen < self._n_seen:
+        if not same or n_windowed < self._n_windowed:
             self.counts, self.n = [0] * len(marginal.counts), 0
-        elif n_seen - self._n_seen < marginal.n:
+        elif n_windowed - self._n_windowed < marginal.n:
             return
-        self.newest, self._n_seen = marginal, n_seen
+        self.newest, self._n_windowed = marginal, n_windowed
         self.counts = [a + b for a, b in zip(self.counts, marginal.counts, strict=True)]
         self.n += marginal.n

@@ -129,7 +129,8 @@ class RunState:
         else:  # it has begun anew, and its snapshots will have the names of earlier ones
             self.lumisections = {k: v for k, v in self.lumisections.items() if k[0] != name}
         if document.marginals:
-            self.spectra.setdefault(name, Spectrum()).add(document.marginals[0], document.n_seen)
+            spectrum = self.spectra.setdefault(name, Spectrum())
+            spectrum.add(document.marginals[0], document.n_windowed)
 
     def look(self, record: Record) -> None:
         """Takes in what lies in the run directory."""

@@ -187,6 +187,7 @@ class Consumer:
             alarms=alarms_of(learner) if learner else [],
             n_alarms=learner.drift.n_alarms if learner else 0,
             marginals=self._newest_marginals(),
+            n_windowed=learner.gate.n_remembered if learner else 0,
             snapshot=self._records.snapshot.name if self._records.snapshot else "",
             n_write_failures=progress.n_write_failures,
             refusals=dict(receiver.refusals),

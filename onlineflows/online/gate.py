@@ -66,12 +66,15 @@ class Gate:
     Args:
         config: how many events, how many directions, how strict.
         n_features: features of an event.
+
+    Attributes:
+        n_remembered: events that it was given, those that have given way included.
     """
 
     def __init__(self, config: GateConfig, n_features: int) -> None:
         self._config = config
         self._ring = np.zeros((config.events, n_features), dtype=np.float32)
-        self._n_remembered = 0
+        self.n_remembered = 0
         rng = np.random.default_rng(DIRECTIONS_SEED)
         random = rng.standard_normal((n_features, config.directions))
         random /= np.linalg.norm(random, axis=0)
@@ -88,16 +91,16 @@ class Gate:
     @property
     def newest(self) -> NDArray[np.float32]:
         """The events that are kept, in no order, shape (n, d); a view."""
-        return self._ring[: min(self._n_remembered, len(self._ring))]
+        return self._ring[: min(self.n_remembered, len(self._ring))]
 
     def remember(self, x: NDArray[np.float32]) -> None:
         """Keeps the newest events, shape (n, d); older ones give way."""
         capacity = len(self._ring)
         newest = x[-capacity:] if capacity else x[:0]
-        first = self._n_remembered + len(x) - len(newest)
+        first = self.n_remembered + len(x) - len(newest)
         if len(newest):
             self._ring[(first + np.arange(len(newest))) % capacity] = newest
-        self._n_remembered += len(x)
+        self.n_remembered += len(x)
 
     def judge(self, density: Density) -> Verdict | None:
         """Returns what the gate says of a density; None while there are too few events."""
@@ -122,7 +125,7 @@ class Gate:
         """Returns what a restart needs, as arrays of fixed sizes."""
         return {
             "ring": self._ring.copy(),
-            "n_remembered": np.array(self._n_remembered, dtype=np.int64),
+            "n_remembered": np.array(self.n_remembered, dtype=np.int64),
         }
 
     def load(self, state: Mapping[str, NDArray[np.generic]]) -> None:
@@ -136,7 +139,7 @@ class Gate:
                 f"gate: expected {self._ring.shape} events; got {state['ring'].shape}"
             )
         self._ring[...] = state["ring"]
-        self._n_remembered = int(state["n_remembered"])
+        self.n_remembered = int(state["n_remembered"])
 
 
 def ks_to_normal(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

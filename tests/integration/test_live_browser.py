@@ -146,6 +146,7 @@ class Daemons:
                 unix_s=unix_s,
                 n_seen=n,
                 n_trained=n,
+                n_windowed=n,
                 train_s=0.5 * self._turn,
                 history=history,
                 alarms=self.alarms,

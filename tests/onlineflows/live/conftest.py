@@ -31,7 +31,8 @@ LEARNER = ConsumerTelemetry(
     n_trained=800, n_events=10_000, n_uses=3200, n_steps=10, train_s=2.0,
     skipped={"out_of_support": 4}, lost=1, unread_batches=2, window_batches=16, buffer_fill=0.5,
     buffer_nbytes=4096, lumisection=2, history=[HistoryPoint(500, -1.5), HistoryPoint(900, -1.25)],
-    alarms=[DriftAlarm(850, 2, -1.5, -1.2)], n_alarms=1, marginals=[MARGINAL], snapshot="000003",
+    alarms=[DriftAlarm(850, 2, -1.5, -1.2)], n_alarms=1, marginals=[MARGINAL], n_windowed=896,
+    snapshot="000003",
 )  # fmt: skip
 
 

@@ -95,3 +95,10 @@ def test_a_run_that_begins_anew_has_snapshots_of_its_own(learner) -> None:
     state.hear("train", learner(), 0.0)
     state.hear("train", learner(snapshot=""), 0.0)
     assert state.lumisections == {}
+
+
+def test_events_that_the_window_never_held_make_no_room_for_the_same_events_again(learner) -> None:
+    state = RunState("demo")
+    for n_seen, n_windowed in ((900, 100), (1800, 110), (2700, 139), (3600, 140)):
+        state.hear("train", learner(n_seen=n_seen, n_windowed=n_windowed), 0.0)
+    assert state.spectra["train"].n == 2 * 40
