@@ -95,7 +95,7 @@ class Record:
 
 
 class RunFolder:
-    """Reads a run directory again and again; each manifest once.
+    """Reads a run directory again and again; each manifest once. It keeps those that are listed.
 
     Args:
         path: the directory; it need not exist yet.
@@ -131,8 +131,11 @@ class RunFolder:
         try:
             paths = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=_number)
         except OSError:
-            return ()
-        entries = (self._entry(path) for path in paths[-N_SNAPSHOTS:])
+            paths = []
+        listed = paths[-N_SNAPSHOTS:]
+        for path in {p for p in self._manifests if p.parent == folder}.difference(listed):
+            del self._manifests[path]  # a run that goes on for months must not fill the memory
+        entries = (self._entry(path) for path in listed)
         return tuple(entry for entry in entries if entry is not None)
 
     def _entry(self, path: Path) -> SnapshotEntry | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from onlineflows.live.folder import Record
+from onlineflows.live.folder import N_SNAPSHOTS, Record
 from onlineflows.live.pace import Pace, Sample
 from onlineflows.live.spectrum import Spectrum
 from streams.telemetry import ConsumerTelemetry, ProducerTelemetry, Telemetry
@@ -91,7 +91,8 @@ class RunState:
         producer: the producer; None while it wasn't heard.
         learners: the learners that were heard, by name: "train", or "train lane-0" and so on.
         spectra: of each learner, the resonant feature summed over the windows that were heard.
-        lumisections: of snapshots that were heard of, by learner and snapshot.
+        lumisections: of snapshots that were heard of, by learner and snapshot; of each learner the
+            newest `N_SNAPSHOTS`.
         record: what lies in the run directory.
     """
 
@@ -124,13 +125,19 @@ class RunState:
             self.learners = dict(
                 sorted(self.learners.items(), key=lambda item: item[1].newest.lane)
             )
-        if document.snapshot:
-            self.lumisections.setdefault((name, document.snapshot), document.lumisection)
-        else:  # it has begun anew, and its snapshots will have the names of earlier ones
-            self.lumisections = {k: v for k, v in self.lumisections.items() if k[0] != name}
+        self._date(name, document)
         if document.marginals:
             spectrum = self.spectra.setdefault(name, Spectrum())
             spectrum.add(document.marginals[0], document.n_windowed)
+
+    def _date(self, name: str, document: ConsumerTelemetry) -> None:
+        """Keeps the lumisection of a learner's newest snapshot."""
+        if document.snapshot:
+            self.lumisections.setdefault((name, document.snapshot), document.lumisection)
+            for key in [k for k in self.lumisections if k[0] == name][:-N_SNAPSHOTS]:
+                del self.lumisections[key]
+        else:  # it has begun anew, and its snapshots will have the names of earlier ones
+            self.lumisections = {k: v for k, v in self.lumisections.items() if k[0] != name}
 
     def look(self, record: Record) -> None:
         """Takes in what lies in the run directory."""

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,19 @@ def test_a_manifest_is_read_once(tmp_path: Path, snapshot, monkeypatch) -> None:
     first = folder.look().lanes["train"].snapshots
     monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read again"))
     assert folder._snapshots(tmp_path / "snapshots") == first
+
+
+def test_manifests_of_snapshots_that_are_gone_are_forgotten(tmp_path: Path, snapshot) -> None:
+    folder = RunFolder(tmp_path)
+    for lane in (0, 1):
+        snapshot(tmp_path / f"lane-{lane}")
+    for i in range(2, 9):
+        path = snapshot(tmp_path / "lane-0", f"{i:06}")
+        folder.look()
+        if i > 3:
+            shutil.rmtree(path.with_name(f"{i - 2:06}"))
+    lanes = folder.look().lanes.values()
+    assert {e.path for lane in lanes for e in lane.snapshots} == set(folder._manifests)
 
 
 def test_another_run_in_its_place_is_noticed(tmp_path: Path, snapshot) -> None:

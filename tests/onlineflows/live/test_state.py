@@ -1,6 +1,6 @@
 import pytest
 
-from onlineflows.live.folder import Lane, Record
+from onlineflows.live.folder import N_SNAPSHOTS, Lane, Record
 from onlineflows.live.state import SILENT_S, RunState
 
 
@@ -88,6 +88,16 @@ def test_the_lumisection_of_a_snapshot_is_that_of_its_first_mention(learner) -> 
     for lumisection in (3, 4, 5):
         state.hear("train", learner(lumisection=lumisection), 0.0)
     assert state.lumisections == {("train", "000003"): 3}
+
+
+def test_the_lumisections_of_the_newest_snapshots_are_kept(learner) -> None:
+    state = RunState("demo")
+    for name in ("train lane-0", "train lane-1"):
+        for i in range(1, N_SNAPSHOTS + 8):
+            state.hear(name, learner(snapshot=f"{i:06}", lumisection=i), 0.0)
+    assert len(state.lumisections) == 2 * N_SNAPSHOTS
+    newest = f"{N_SNAPSHOTS + 7:06}"
+    assert state.lumisections[("train lane-0", newest)] == N_SNAPSHOTS + 7
 
 
 def test_a_run_that_begins_anew_has_snapshots_of_its_own(learner) -> None:
