@@ -59,4 +59,4 @@ class Notifier:
 def _watchdog_s(environment: Mapping[str, str], pid: int) -> float:
     whom = environment.get("WATCHDOG_PID", str(pid))
     microseconds = environment.get("WATCHDOG_USEC", "0")
-    return int(microseconds) / 1e6 if microseconds.isdigit() and whom == str(pid) else 0.0
+    return int(microseconds) / 1e6 if microseconds.isdecimal() and whom == str(pid) else 0.0

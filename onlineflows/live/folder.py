@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onlineflows.errors import SnapshotError
-from onlineflows.online.rundir import RunDirectory
+from onlineflows.online.rundir import RunDirectory, is_number
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, unsealed
 from streams.telemetry import ConsumerTelemetry, DriftAlarm, HistoryPoint
 
@@ -129,7 +129,7 @@ class RunFolder:
 
     def _snapshots(self, folder: Path) -> tuple[SnapshotEntry, ...]:
         try:
-            paths = sorted((p for p in folder.iterdir() if p.name.isdigit()), key=_number)
+            paths = sorted((p for p in folder.iterdir() if is_number(p.name)), key=_number)
         except OSError:
             paths = []
         listed = paths[-N_SNAPSHOTS:]

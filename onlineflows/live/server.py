@@ -1,6 +1,5 @@
 """The server of a run's page, metrics and health: a process of its own, which nobody waits for."""
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -67,11 +66,8 @@ def app_of(watcher: Watcher) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def watching(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(watcher.watch())
-        yield
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async with watcher.watching():
+            yield
 
     app = FastAPI(lifespan=watching, docs_url=None, redoc_url=None, openapi_url=None)
     registry = registry_of(watcher.state, watcher.clock)

@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+from onlineflows.errors import OnlineFlowsError
 from onlineflows.live.draws import Draw, Draws, draw
 from onlineflows.live.folder import RunFolder, SnapshotEntry
 from onlineflows.live.state import RunState
 from streams.console import Listener, Place, Pulse
+from streams.errors import StreamError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +25,7 @@ LOOK_S = 1.0
 
 
 class Watcher:
-    """Watches one run. A context manager; everything happens in `turn` and `watch`.
+    """Watches one run. A context manager; everything happens in `turn` and `watching`.
 
     Args:
         path: the run directory.
@@ -46,6 +48,7 @@ class Watcher:
         self._look = Pulse(LOOK_S, clock())
         self._places = places_of(path)
         self._listener = Listener(self._places)
+        self._problem = ""
 
     def turn(self) -> None:
         """Takes in what has been said and what lies in the run directory; never waits."""
@@ -57,17 +60,33 @@ class Watcher:
                 self._listener.close()
                 self._places, self._listener = places, Listener(places)
 
-    async def watch(self) -> None:
-        """Turns for ever; while somebody looks, the newest snapshots are drawn from in a thread."""
-        drawing = asyncio.create_task(self._draw_newest())
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Turns again and again while the block runs; while somebody looks, draws from the newest
+        snapshots in a thread.
+
+        What the disk refuses is logged, and looked at again. Anything else ends the turning or the
+        drawing, and is logged as an error.
+        """
+        tasks = [asyncio.create_task(each) for each in (self._turn_for_ever(), self._draw_newest())]
+        for task in tasks:
+            task.add_done_callback(_log_failure)
         try:
-            while True:
-                self.turn()
-                await asyncio.sleep(LISTEN_S)
+            yield
         finally:
-            drawing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await drawing
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _turn_for_ever(self) -> None:
+        while True:
+            try:
+                self.turn()
+            except (OSError, OnlineFlowsError, StreamError) as error:
+                if str(error) != self._problem:  # not once a second
+                    logger.warning("the run can't be looked at", extra={"problem": str(error)})
+                self._problem = str(error)
+            await asyncio.sleep(LISTEN_S)
 
     async def _draw_newest(self) -> None:
         while True:
@@ -96,6 +115,13 @@ class Watcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    """Nobody waits for these tasks, so that nobody else would say how one of them failed."""
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        logger.error("the page stands still", exc_info=error)
 
 
 def places_of(folder: Path) -> dict[str, Place]:

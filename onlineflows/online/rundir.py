@@ -139,5 +139,15 @@ class RunDirectory:
 
 def lane_folders(path: Path) -> list[Path]:
     """Returns the folders of a run's lanes, in the order of their numbers; none without lanes."""
-    lanes = [p for p in path.glob(f"{LANE}*") if p.name.removeprefix(LANE).isdecimal()]
+    lanes = [p for p in path.glob(f"{LANE}*") if is_number(p.name.removeprefix(LANE))]
     return sorted(lanes, key=lambda p: int(p.name.removeprefix(LANE)))
+
+
+def is_number(name: str) -> bool:
+    """Returns whether a name, such as that of a snapshot's folder, is a number.
+
+    Example:
+        >>> is_number("000012"), is_number("²"), is_number("٣")
+        (True, False, False)
+    """
+    return name.isascii() and name.isdecimal()

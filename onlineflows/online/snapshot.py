@@ -33,7 +33,7 @@ from onlineflows.online.manifest import (
     manifest_document,
     spec_of,
 )
-from onlineflows.online.rundir import lane_folders
+from onlineflows.online.rundir import is_number, lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer
 from onlineflows.preprocess import Preprocessing
@@ -242,7 +242,7 @@ def read_snapshot(path: Path) -> Snapshot:
 
 
 def _numbered(folder: Path) -> list[Path]:
-    numbered = (p for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
+    numbered = (p for p in folder.iterdir() if is_number(p.name) and p.is_dir())
     return sorted(numbered, key=lambda p: int(p.name))
 
 

@@ -46,6 +46,7 @@ def test_a_manager_that_is_gone_stops_nothing(tmp_path: Path) -> None:
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "7"}, 3.0),
         ({"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "8"}, 0.0),
         ({"WATCHDOG_USEC": "soon"}, 0.0),
+        ({"WATCHDOG_USEC": "²"}, 0.0),
         ({}, 0.0),
     ],
 )

@@ -15,7 +15,7 @@ def test_a_directory_that_is_not_there_yet_says_nothing(tmp_path: Path) -> None:
 
 
 def test_snapshots_are_listed_oldest_first(tmp_path: Path, snapshot) -> None:
-    for name in ("000010", "000002", "latest-is-no-number"):
+    for name in ("000010", "000002", "latest-is-no-number", "²", "٣"):
         snapshot(tmp_path, name)
     found = RunFolder(tmp_path).look().lanes["train"].snapshots
     assert [entry.name for entry in found] == ["000002", "000010"]
