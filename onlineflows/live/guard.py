@@ -56,7 +56,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if self._hosts and _name_of(host) not in self._hosts:
             return f"expected one of the hosts {', '.join(sorted(self._hosts))}; got {host!r}\n"
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and _place_of(origin) != host:
             return f"expected a request of this server's own page; got one of {origin!r}\n"
         return ""
 
@@ -66,6 +66,14 @@ def _name_of(host: str) -> str:
         return (urlsplit(f"//{host}").hostname or "").lower()
     except ValueError:
         return ""
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port of an origin, as a Host header has them; None where it isn't one."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _add_headers(message: MutableMapping[str, Any]) -> None:

@@ -33,7 +33,9 @@ def test_a_name_that_another_site_has_bound_to_loopback_is_refused(host: str, ki
     assert answer(kind, host=host)["status"] == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1234"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "http://127.0.0.1:1234", "http://[", "http://[x]"]
+)
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_a_request_of_another_sites_page_is_refused(origin: str, kind: str) -> None:
     assert answer(kind, host="127.0.0.1:9464", origin=origin)["status"] == 403
