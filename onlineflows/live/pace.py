@@ -13,6 +13,9 @@ LENGTH = 240
 STRIDE_S = 1.0
 """Time between two of them at first."""
 
+SET_BACK_S = 1.0
+"""Documents may come late by less than this; a clock that goes back by more was set back."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -44,7 +47,8 @@ class Pace:
     """Keeps rates over the last seconds, and over the whole time in a bounded number of points.
 
     When the history is full, every second point goes and stretches become twice as long. A counter
-    that falls (a process that began anew) starts a new stretch instead of a negative rate.
+    that falls (a process that began anew) starts a new stretch instead of a negative rate. So
+    does a clock that was set back; the history then loses the times that are still to come.
 
     Example:
         >>> pace = Pace()
@@ -61,10 +65,14 @@ class Pace:
         self._from: Sample | None = None
 
     def add(self, sample: Sample) -> None:
-        """Takes in the newest counters; those that aren't newer are ignored."""
-        if self._recent and sample.unix_s <= self._recent[-1].unix_s:
+        """Takes in the newest counters; those that come a little late are ignored."""
+        newest = self._recent[-1] if self._recent else None
+        was_set_back = newest is not None and newest.unix_s - sample.unix_s > SET_BACK_S
+        if newest is not None and not was_set_back and sample.unix_s <= newest.unix_s:
             return
-        if self._recent and _fell(self._recent[-1], sample):
+        if was_set_back:
+            self._kept = [stretch for stretch in self._kept if stretch.unix_s < sample.unix_s]
+        if newest is not None and (was_set_back or _fell(newest, sample)):
             self._recent.clear()
             self._from = None
         self._recent.append(sample)

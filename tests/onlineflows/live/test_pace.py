@@ -24,7 +24,17 @@ def test_a_process_that_begins_anew_has_no_negative_rate() -> None:
     assert all(stretch.rates["events"] >= 0 for stretch in pace.history)
 
 
-def test_a_clock_that_stands_still_or_goes_back_is_ignored() -> None:
+def test_rates_go_on_when_the_clock_is_set_back() -> None:
+    before = [(7200.0 + t, 100.0 * t) for t in range(10)]
+    after = [(3600.0 + t, 1000 + 300.0 * t) for t in range(10)]
+    pace = pace_of(*before, *after)
+    assert pace.now("events") == 300.0
+    times = [stretch.unix_s for stretch in pace.history]
+    assert times == sorted(times)
+    assert {stretch.rates["events"] for stretch in pace.history} == {300.0}
+
+
+def test_what_comes_a_little_late_is_ignored() -> None:
     assert pace_of((0, 0), (1, 100), (1, 900), (0.5, 950)).now("events") == 100.0
 
 
