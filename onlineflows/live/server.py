@@ -22,6 +22,10 @@ from onlineflows.live.watcher import Watcher
 GRACE_S = 1
 """How long browsers may take to let go when the server ends."""
 
+MOST_CONNECTIONS = 64
+"""Connections at once, WebSockets included: who asks beyond them is answered 503. A browser needs
+one while it shows the page, and some more while that loads."""
+
 NICENESS = 5
 """Daemons that need the processor go first."""
 
@@ -45,6 +49,7 @@ class LiveServer:
             Guard(app_of(self._watcher), hosts),
             log_level="warning",
             access_log=False,
+            limit_concurrency=MOST_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
         )
         self._server = uvicorn.Server(config)

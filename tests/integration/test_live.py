@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -135,6 +136,16 @@ def test_other_sites_can_open_no_websocket(page: Page) -> None:
     }
     path = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
     assert page.get(path, Origin="http://evil.example", **upgrade)[0] == 403
+
+
+def test_connections_beyond_the_limit_are_turned_away_until_others_end(page: Page) -> None:
+    host, port = page.netloc.split(":")
+    with contextlib.ExitStack() as idle:
+        for _ in range(64):
+            idle.enter_context(socket.create_connection((host, int(port)), timeout=30))
+        until(lambda: page.get("/healthz")[0] == 503 and "{" not in page.get("/healthz")[1])
+        assert page.get("/metrics")[0] == 503
+    until(lambda: page.get("/metrics")[0] == 200)
 
 
 def test_the_page_names_no_other_server(page: Page) -> None:
