@@ -225,6 +225,20 @@ def test_a_watcher_reads_no_events_and_cannot_train(source: str) -> None:
     assert not imports(source) & ONLINE_ONLY
 
 
+def test_the_live_page_loads_no_library_of_the_learner_or_of_the_methods() -> None:
+    libraries = {"scipy", "sklearn", "torch"}
+    program = f"import sys, onlineflows.live.server; print(sorted({libraries} & {{*sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("source", [s for s in sources() if not s.startswith("onlineflows/cli/")])
 def test_only_the_command_line_prints(source: str) -> None:
     calls = [n for n in ast.walk(ast.parse((ROOT / source).read_text())) if isinstance(n, ast.Call)]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from onlineflows.live.draws import Draw
+from onlineflows.offline.distances import ks_distance, wasserstein_distance
 
 N_BINS = 50
 REACH = 0.002
@@ -26,7 +27,8 @@ class FeatureChange:
         edges: of the bins, shape (k + 1,).
         before, after: share of the events in each bin, shape (k,).
         shift: distance that probability must be moved (Wasserstein), in the feature's unit.
-        shift_in_widths: the same in standard deviations of the earlier snapshot.
+        shift_in_widths: the same in standard deviations of the earlier snapshot, those of a sample
+            (n - 1), as in `offline.divergence`; 0 where it has no width.
         kolmogorov: largest distance of the distribution functions.
     """
 
@@ -58,8 +60,8 @@ def _change(name: str, unit: str, a: NDArray[np.float32], b: NDArray[np.float32]
     ends = np.quantile(np.concatenate([a, b]), [REACH, 1 - REACH])
     low, high = float(ends[0]), float(ends[1])
     edges = np.linspace(low, high if high > low else low + 1.0, N_BINS + 1)
-    width = float(np.std(a))
-    shift = wasserstein(a, b)
+    width = float(a.std(ddof=1, dtype=np.float64)) if len(a) > 1 else 0.0
+    shift = wasserstein_distance(a, b)
     return FeatureChange(
         name=name,
         unit=unit,
@@ -68,43 +70,5 @@ def _change(name: str, unit: str, a: NDArray[np.float32], b: NDArray[np.float32]
         after=np.histogram(b, edges)[0] / len(b),
         shift=shift,
         shift_in_widths=shift / width if width > 0 else 0.0,
-        kolmogorov=kolmogorov(a, b),
+        kolmogorov=ks_distance(a, b),
     )
-
-
-def wasserstein(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
-    """Returns the distance that probability must be moved to make one sample's distribution that
-    of another: the area between the distribution functions.
-
-    Args:
-        a: values, shape (n,).
-        b: values, shape (m,).
-
-    Example:
-        >>> wasserstein(np.array([0.0, 1.0]), np.array([3.0, 2.0]))
-        2.0
-    """
-    places = np.sort(np.concatenate([a, b])).astype(np.float64)
-    return float(np.sum(np.abs(_gap(a, b, places[:-1])) * np.diff(places)))
-
-
-def kolmogorov(a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> float:
-    """Returns the largest distance of two samples' distribution functions.
-
-    Args:
-        a: values, shape (n,).
-        b: values, shape (m,).
-
-    Example:
-        >>> kolmogorov(np.array([0.0, 1.0]), np.array([0.5, 2.0]))
-        0.5
-    """
-    return float(np.abs(_gap(a, b, np.concatenate([a, b]))).max())
-
-
-def _gap(
-    a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]], places: NDArray[np.floating[Any]]
-) -> NDArray[np.floating[Any]]:
-    """The difference of the distribution functions."""
-    shares = (np.searchsorted(np.sort(x), places, side="right") / len(x) for x in (a, b))
-    return next(shares) - next(shares)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import wasserstein_distance
 
 from onlineflows.density import AnyDensity
 from onlineflows.errors import ConfigError
 from onlineflows.offline.distance import Distance, nats_to_truth
+from onlineflows.offline.distances import wasserstein_distance
 from onlineflows.offline.two_sample import feature_differences
 from streams import EventSchema
 
@@ -39,7 +39,7 @@ class FeatureShift:
         width_error: its Monte Carlo error.
         ks: largest difference of the distribution functions.
         wasserstein: Wasserstein's distance W1, in the feature's unit.
-        wasserstein_sigma: the same in standard deviations of a.
+        wasserstein_sigma: the same in standard deviations of a, those of a sample (n - 1).
         wasserstein_null: the same of two draws of as many samples from a: what finite samples give
             where nothing differs.
         edges: of a histogram, shape (bins + 1,), in the feature's unit.
@@ -219,7 +219,7 @@ def _feature_shifts(
             [], HISTOGRAM_BINS, tuple(np.quantile(np.concatenate([a, b]), [0.001, 0.999]))
         )
         sigma = float(a.std(ddof=1)) or 1.0
-        distance = float(wasserstein_distance(a, b))
+        distance = wasserstein_distance(a, b)
         shifts.append(
             FeatureShift(
                 name=found.name,
@@ -231,7 +231,7 @@ def _feature_shifts(
                 ks=found.ks,
                 wasserstein=distance,
                 wasserstein_sigma=distance / sigma,
-                wasserstein_null=float(wasserstein_distance(a, a_again)),
+                wasserstein_null=wasserstein_distance(a, a_again),
                 edges=edges,
                 fractions_a=np.histogram(a, edges)[0] / len(a),
                 fractions_b=np.histogram(b, edges)[0] / len(b),

@@ -11,6 +11,7 @@ from scipy.stats import rankdata
 
 from onlineflows.errors import DataError
 from onlineflows.offline.classifier import TreesConfig, train_ensemble
+from onlineflows.offline.distances import ks_distance
 from onlineflows.offline.metrics import auc
 
 Events = NDArray[np.floating[Any]]
@@ -205,14 +206,6 @@ def correlation_differences(a: Events, b: Events) -> tuple[Floats, Floats]:
     ]
     errors: Floats = np.sqrt(variances[0] + variances[1])
     return found[1] - found[0], errors
-
-
-def ks_distance(a: Floats, b: Floats) -> float:
-    """Returns the largest difference of the distribution functions of two lists of numbers."""
-    grid = np.concatenate([a, b])
-    at_a = np.searchsorted(np.sort(a), grid, side="right") / len(a)
-    at_b = np.searchsorted(np.sort(b), grid, side="right") / len(b)
-    return float(np.abs(at_a - at_b).max())
 
 
 def _difference(a: Floats, b: Floats, name: str) -> Difference:
