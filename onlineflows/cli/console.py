@@ -1,4 +1,4 @@
-"""Opening a daemon's console, and finding those of a run."""
+"""Opening a daemon's console."""
 
 import logging
 from collections.abc import Iterator
@@ -34,13 +34,3 @@ def console(folder: Path, process: Process, config: OperationConfig) -> Iterator
         return
     with opened:
         yield opened
-
-
-def places_in(folder: Path) -> dict[str, Place]:
-    """Returns the consoles of a run directory by name: "replay", "train", or "train lane-0" and
-    so on for the lanes within it; those that are open, or were left by a killed daemon.
-    """
-    found = {"replay": Place.of(folder, "replay"), "train": Place.of(folder, "train")}
-    for lane in sorted(folder.glob("lane-*")):
-        found[f"train {lane.name}"] = Place.of(lane, "train")
-    return {name: place for name, place in found.items() if place.exists}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onlineflows.cli.console import places_in
 from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.output import Output
 from onlineflows.errors import ConfigError
+from onlineflows.live.places import places_of
 from streams.console import Place, ask
 from streams.control import VERBS, WITH_AMOUNT, Reply, Request, Verb
 from streams.errors import TransportError, nearest
@@ -72,7 +72,7 @@ def request_of(verb: str, amount: str | None) -> Request:
 
 def _addressed(folder: Path, verb: Verb) -> dict[str, Place]:
     """Whom a verb concerns: a run is stopped by its producer where there is one."""
-    places = places_in(folder)
+    places = {name: place for name, place in places_of(folder).items() if place.exists}
     replay = {name: place for name, place in places.items() if name == "replay"}
     train = {name: place for name, place in places.items() if name != "replay"}
     if verb in OF_PRODUCER:

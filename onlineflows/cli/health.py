@@ -14,6 +14,7 @@ from typing import Any
 from onlineflows.cli.exits import DONE, FAILED
 from onlineflows.cli.output import Output
 from onlineflows.errors import ConfigError
+from onlineflows.online.rundir import lane_folders
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ def health(
 def _files_in(folder: Path) -> dict[str, Path]:
     """Health files by the daemon's name: of the run, and of the lanes within it."""
     found = {name: folder / file for name, file in FILES.items()}
-    for lane in sorted(folder.glob("lane-*")):
+    for lane in lane_folders(folder):
         found |= {f"{name} {lane.name}": lane / file for name, file in FILES.items()}
     return {name: path for name, path in found.items() if path.is_file()}
 

@@ -19,8 +19,8 @@ from rich.text import Text
 from onlineflows.cli.logs import logging_through
 from onlineflows.cli.progress import Clock, Track, progress
 from onlineflows.live.brief import Tile, sparkline, tiles_of
+from onlineflows.live.places import places_of
 from onlineflows.live.state import RunState
-from onlineflows.live.watcher import places_of
 from streams.console import Listener, Pulse
 
 EVERY_S = 0.25

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onlineflows.errors import SnapshotError
-from onlineflows.online.rundir import RunDirectory, is_number
+from onlineflows.online.rundir import RunDirectory, is_number, lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, unsealed
 from streams.telemetry import ConsumerTelemetry, DriftAlarm, HistoryPoint
 
@@ -107,7 +107,7 @@ class RunFolder:
 
     def look(self) -> Record:
         """Returns what lies there now."""
-        folders = {f"train {p.name}": p for p in sorted(self.path.glob("lane-*"))}
+        folders = {f"train {p.name}": p for p in lane_folders(self.path)}
         folders = folders or {"train": self.path}
         lanes = {name: self._lane(folder) for name, folder in folders.items()}
         first = RunDirectory(next(iter(folders.values())))

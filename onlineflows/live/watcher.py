@@ -11,8 +11,9 @@ from typing import Any, Self
 from onlineflows.errors import OnlineFlowsError
 from onlineflows.live.draws import Draw, Draws, draw
 from onlineflows.live.folder import RunFolder, SnapshotEntry
+from onlineflows.live.places import places_of
 from onlineflows.live.state import RunState
-from streams.console import Listener, Place, Pulse
+from streams.console import Listener, Pulse
 from streams.errors import StreamError
 
 logger = logging.getLogger(__name__)
@@ -122,13 +123,3 @@ def _log_failure(task: asyncio.Task[Any]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None:
         logger.error("the page stands still", exc_info=error)
-
-
-def places_of(folder: Path) -> dict[str, Place]:
-    """Returns where daemons of a run are or will be, by name: "replay", "train", and "train
-    lane-0" and so on for the lanes that there are.
-    """
-    found = {"replay": Place.of(folder, "replay"), "train": Place.of(folder, "train")}
-    for lane in sorted(folder.glob("lane-*")):
-        found[f"train {lane.name}"] = Place.of(lane, "train")
-    return found

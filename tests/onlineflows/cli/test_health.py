@@ -78,7 +78,7 @@ def test_a_disk_that_refuses_is_said_once(tmp_path: Path, monkeypatch, caplog) -
 
 
 def test_the_learners_of_lanes_are_found_below_the_run(tmp_path: Path, capsys) -> None:
-    for lane, age_s in (("lane-0", 1.0), ("lane-1", 100.0)):
+    for lane, age_s in (("lane-2", 1.0), ("lane-10", 100.0), ("lane-backup", 1.0)):
         (tmp_path / lane).mkdir()
         at(age_s, tmp_path / lane)
     at(1.0, tmp_path, process="replay")
@@ -86,6 +86,6 @@ def test_the_learners_of_lanes_are_found_below_the_run(tmp_path: Path, capsys) -
     verdicts = [line.split(":")[:2] for line in capsys.readouterr().out.splitlines()]
     assert verdicts == [
         ["replay", " healthy"],
-        ["train lane-0", " healthy"],
-        ["train lane-1", " UNHEALTHY"],
+        ["train lane-2", " healthy"],
+        ["train lane-10", " UNHEALTHY"],
     ]

@@ -77,9 +77,10 @@ def test_an_ended_run_is_told_by_its_last_snapshot_and_its_ledger(tmp_path: Path
 
 
 def test_lanes_are_found_by_their_folders(tmp_path: Path, snapshot) -> None:
-    for lane in (0, 1):
+    for lane in (0, 2, 10, "backup"):
         snapshot(tmp_path / f"lane-{lane}")
-    assert list(RunFolder(tmp_path).look().lanes) == ["train lane-0", "train lane-1"]
+    found = list(RunFolder(tmp_path).look().lanes)
+    assert found == ["train lane-0", "train lane-2", "train lane-10"]
 
 
 def test_the_regions_are_those_of_the_configuration(tmp_path: Path, config) -> None:
