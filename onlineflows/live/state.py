@@ -45,20 +45,17 @@ class Daemon(Generic[T]):
     Attributes:
         newest: the newest document.
         heard_s: when it was heard.
-        n_restarts: how often another process took its place.
         pace: rates.
     """
 
     def __init__(self, first: T, now: float) -> None:
         self.newest: T = first
         self.heard_s = now
-        self.n_restarts = 0
         self.pace = Pace()
         self.pace.add(Sample(first.unix_s, counters_of(first)))
 
     def hear(self, document: T, now: float) -> None:
         """Takes in the next document."""
-        self.n_restarts += document.pid != self.newest.pid
         self.newest, self.heard_s = document, now
         self.pace.add(Sample(document.unix_s, counters_of(document)))
 

@@ -48,7 +48,7 @@ def test_a_daemon_that_comes_back_is_one_daemon(learner) -> None:
     state = RunState("demo")
     state.hear("train", learner(), 10.0)
     state.hear("train", learner(pid=99, unix_s=1060.0, n_trained=700), 70.0)
-    assert state.learners["train"].n_restarts == 1
+    assert state.learners["train"].newest.pid == 99
     assert state.standings(70.0)["train"].text == "running"
 
 
