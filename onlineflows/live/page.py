@@ -129,6 +129,11 @@ class Page:
             chip = self._chips[name]
             chip.set_text(f"{name}: {standing.text}")
             chip.classes(add=mark, remove=" ".join({"of-bad", "of-wait"} - {mark}))
+        if n := self._watcher.n_malformed:
+            if "malformed" not in self._chips:
+                with self._daemons:
+                    self._chips["malformed"] = ui.label().classes("of-chip of-bad")
+            self._chips["malformed"].set_text(f"documents of another version: {n:,}")
 
     def _show_tiles(self, now: float) -> None:
         for tile in tiles_of(self._watcher.state, now):

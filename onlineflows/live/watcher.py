@@ -49,7 +49,13 @@ class Watcher:
         self._look = Pulse(LOOK_S, clock())
         self._places = places_of(path)
         self._listener = Listener(self._places)
+        self._n_malformed = 0
         self._problem = ""
+
+    @property
+    def n_malformed(self) -> int:
+        """Documents that could not be understood, so far: daemons of another version speak so."""
+        return self._n_malformed + self._listener.n_malformed
 
     def turn(self) -> None:
         """Takes in what has been said and what lies in the run directory; never waits."""
@@ -59,6 +65,7 @@ class Watcher:
             self.state.look(self._folder.look())
             if (places := places_of(self.path)) != self._places:  # a lane has come
                 self._listener.close()
+                self._n_malformed += self._listener.n_malformed
                 self._places, self._listener = places, Listener(places)
 
     @contextlib.asynccontextmanager

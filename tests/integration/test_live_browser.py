@@ -250,6 +250,19 @@ def test_a_daemon_that_falls_silent_is_said_to_be_so(url, daemons, show) -> None
     daemons.speak_until(lambda: "train: running" in chips(page))
 
 
+def test_a_daemon_of_another_version_is_counted_where_it_can_not_be_understood(
+    url, run, show
+) -> None:
+    page = show(url)
+    end = time.monotonic() + WAIT_MS / 1000
+    with Console(Place.of(run, "train")) as console:
+        while "documents of another version:" not in chips(page):
+            assert time.monotonic() < end
+            console.publish(replace(LEARNER, version=2))
+            time.sleep(0.1)
+    assert "no daemon heard yet" in chips(page)
+
+
 def test_the_page_follows_the_system_and_can_be_switched(url, show) -> None:
     assert ground(show(url, scheme="light")) > 200
     page = show(url, scheme="dark")

@@ -66,3 +66,14 @@ def test_a_folder_with_a_foreign_name_does_not_end_the_watch(tmp_path: Path, sna
         watcher.turn()
         (entry,) = watcher.state.record.lanes["train"].snapshots
     assert entry.name == "000001"
+
+
+def test_what_could_not_be_understood_stays_counted_when_a_lane_comes(tmp_path: Path) -> None:
+    now_s = 0.0
+    with Watcher(tmp_path, clock=lambda: now_s) as watcher:
+        watcher._listener.n_malformed = 3
+        (tmp_path / "lane-0").mkdir()
+        now_s = 10.0
+        watcher.turn()
+        watcher._listener.n_malformed += 2
+        assert watcher.n_malformed == 5
