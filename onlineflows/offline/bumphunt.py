@@ -93,15 +93,10 @@ def hunt(
         Cowan, Cranmer, Gross, Vitells 2010 (1007.1727), equation 12; the choice of the function:
         Dauncey, Kenzie, Wardle, Davies 2014 (1408.6865).
     """
-    inside = spectrum.inside(signal_region)
-    left_out = inside
-    if guard > 0:
-        low, high = signal_region
-        centres = 0.5 * (spectrum.edges[1:] + spectrum.edges[:-1])
-        left_out = (centres > low - guard) & (centres < high + guard)
+    inside, left_out = spectrum.inside(signal_region), spectrum.around(signal_region, guard)
     fits = candidates(spectrum, mask=left_out, at_least=at_least, energy=energy)
     joint = best_of([_fit_with_region(spectrum, left_out, signal_region, fit) for fit in fits])
-    fit, background = best_of(fits), profiled(fits, signal_region)
+    fit, background = best_of(fits), profiled(fits, lambda fit: fit.integral(signal_region))
     counts = float(spectrum.counts[inside].sum())
     excess = spectrum.scale * counts - background.value
     root = np.sqrt(max(joint.penalised - fit.penalised, 0.0))

@@ -1,8 +1,8 @@
 """Falling spectra of the resonant feature, and the dijet functions fitted to them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,9 +103,25 @@ class Spectrum:
                     f"expected an interval between edges of the spectrum; got {interval} with bins "
                     f"from {self.edges[0]} to {self.edges[-1]}: see aligned_edges"
                 )
+        return self._between(*interval)
+
+    def around(self, interval: Interval, guard: float) -> NDArray[np.bool_]:
+        """Returns which bins have their centre in an interval or no further from it than a guard.
+
+        Args:
+            interval: begins and ends at edges.
+            guard: width on both sides; 0 for the bins `inside`.
+
+        Raises:
+            ConfigError: the interval does not.
+        """
+        self.inside(interval)
+        return self._between(interval[0] - guard, interval[1] + guard)
+
+    def _between(self, low: float, high: float) -> NDArray[np.bool_]:
         centres = 0.5 * (self.edges[1:] + self.edges[:-1])
-        within: NDArray[np.bool_] = (centres > interval[0]) & (centres < interval[1])
-        return within
+        between: NDArray[np.bool_] = (centres > low) & (centres < high)
+        return between
 
 
 def aligned_edges(interval: Interval, low: float, high: float, n_inside: int = 4) -> Floats:
@@ -264,14 +280,26 @@ def candidates(
     )
 
 
-def best_of(fits: Sequence[DijetFit]) -> DijetFit:
+class Choice(Protocol):
+    """A description of a spectrum, one of several with different numbers of parameters."""
+
+    @property
+    def penalised(self) -> float:
+        """The deviance and `ONE_MORE` for each parameter."""
+        ...
+
+
+C = TypeVar("C", bound=Choice)
+
+
+def best_of(fits: Sequence[C]) -> C:
     """Returns the fit with the fewest parameters that more don't improve significantly.
 
     Improvement is the fall of the deviance, a chi-square with one degree of freedom for each
     parameter that isn't needed.
 
     Args:
-        fits: of one spectrum, from `candidates`.
+        fits: of one spectrum, such as `candidates`.
 
     Reference:
         Wilks, Ann. Math. Statist. 9 (1938) 60.
@@ -290,25 +318,25 @@ def choose_fit(
     return best_of(candidates(spectrum, mask=mask, at_least=at_least, energy=energy))
 
 
-def profiled(fits: Sequence[DijetFit], interval: Interval) -> Value:
-    """Returns the events expected in an interval with an error that knows of the choice.
+def profiled(fits: Sequence[C], expected: Callable[[C], Value]) -> Value:
+    """Returns the events that fits expect with an error that knows of the choice between them.
 
-    The value is the best fit's. The error reaches as far as any of the functions does with a
+    The value is the best fit's. The error reaches as far as that of any of the fits does with a
     penalised deviance of at most one above the best: the envelope of their parabolas.
 
     Args:
-        fits: of one spectrum, from `candidates`.
-        interval: of m.
+        fits: of one spectrum, such as `candidates`.
+        expected: the events that one of them expects, with its own error.
 
     Reference:
         Dauncey, Kenzie, Wardle, Davies 2014 (1408.6865), discrete profiling.
     """
     best = best_of(fits)
-    value, error = best.integral(interval), 0.0
+    value, error = expected(best), 0.0
     for fit in fits:
         room = 1.0 - (fit.penalised - best.penalised)
         if room >= 0:
-            other = fit.integral(interval)
+            other = expected(fit)
             error = max(error, abs(other.value - value.value) + float(np.sqrt(room)) * other.error)
     return Value(value.value, error)
 

@@ -4,8 +4,7 @@ Who leaves the signal region out of a fit still has the signal that is beside it
 cut that is more than the background there. Here the resonance is part of the fit, everywhere.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -21,7 +20,9 @@ from onlineflows.offline.dijet import (
     Spectrum,
     at_nodes,
     basis_of,
+    best_of,
     candidates,
+    profiled,
 )
 from onlineflows.offline.metrics import Value
 from onlineflows.offline.regions import Interval
@@ -121,26 +122,10 @@ def fit_with_resonance(
     Raises:
         ConfigError, DataError: see `dijet.fit_dijet`.
     """
-    low, high = region
-    centres = 0.5 * (spectrum.edges[1:] + spectrum.edges[:-1])
-    mask = (centres > low - guard) & (centres < high + guard)
-    spectrum.inside(region)  # refuses a region between the edges
+    mask = spectrum.around(region, guard)
     starts = candidates(spectrum, mask=mask, at_least=at_least, energy=energy)
     fits = [_fit(spectrum, region, start) for start in starts]
-    best = min(fits, key=lambda fit: fit.penalised)
-    return _with_choice(best, fits)
-
-
-def _with_choice(best: ResonanceFit, fits: Sequence[ResonanceFit]) -> ResonanceFit:
-    """Returns the best fit with an error that reaches over the others, as `profiled` does."""
-    error = 0.0
-    for fit in fits:
-        room = 1.0 - (fit.penalised - best.penalised)
-        if room >= 0:
-            moved = abs(fit.background.value - best.background.value)
-            error = max(error, moved + float(np.sqrt(room)) * fit.background.error)
-    value = Value(best.background.value, error)
-    return ResonanceFit(value, best.n_signal, best.peak, best.n_parameters, best.deviance)
+    return replace(best_of(fits), background=profiled(fits, lambda fit: fit.background))
 
 
 def _fit(spectrum: Spectrum, region: Interval, start: DijetFit) -> ResonanceFit:

@@ -126,12 +126,22 @@ def test_a_function_that_falls_below_all_numbers_is_fitted() -> None:
     assert fit.expected(EDGES).sum() == pytest.approx(10, rel=1e-3)
 
 
+@pytest.mark.parametrize(("guard", "n_beside"), [(0.0, 0), (0.04, 0), (0.06, 2), (0.2, 4)])
+def test_a_guard_adds_the_bins_whose_centre_it_reaches(guard: float, n_beside: int) -> None:
+    spectrum = Spectrum(EDGES, np.ones(40))
+    inside, around = spectrum.inside((3.3, 3.7)), spectrum.around((3.3, 3.7), guard)
+    assert around[inside].all()
+    assert np.count_nonzero(around & ~inside) == n_beside
+    with pytest.raises(ConfigError, match="between edges"):
+        spectrum.around((3.33, 3.7), guard)
+
+
 def test_the_error_of_a_choice_covers_every_function_that_describes_the_data_as_well() -> None:
     rng = np.random.default_rng(9)
     for _ in range(20):
         spectrum = Spectrum(EDGES, rng.poisson(contents(4, 1e5)).astype(float))
         fits = candidates(spectrum, mask=spectrum.inside((3.3, 3.7)), at_least=3)
-        value = profiled(fits, (3.3, 3.7))
+        value = profiled(fits, lambda fit: fit.integral((3.3, 3.7)))
         # The definition: no b within one of the best penalised deviance is outside.
         b = np.linspace(value.value - 3 * value.error, value.value + 3 * value.error, 6001)
         parabolas = []
