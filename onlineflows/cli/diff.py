@@ -21,6 +21,7 @@ from onlineflows.offline.style import save_page
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
 
 WIDTH = 100
+OUTSIDE = "no density under the other"
 LONGEST = 30
 """Characters of a value that are printed; --json has all."""
 
@@ -144,9 +145,9 @@ def _density(compared: DensityComparison, moved: tuple[MapShift, ...]) -> _Plain
 
 def _regions(compared: DensityComparison) -> _Plain:
     m = compared.schema.resonant
-    table = _table(
-        f"regions of {m.label}", "", "in A [%]", "in B [%]", "B / A", "Jeffreys of p(x | m) [nats]"
-    )
+    columns = ["", "in A [%]", "in B [%]", "B / A", "Jeffreys of p(x | m) [nats]"]
+    has_outside = any(region.n_outside for region in compared.regions)
+    table = _table(f"regions of {m.label}", *columns, *[OUTSIDE] * has_outside)
     for region in compared.regions:
         table.add_words(
             f"{region.low:.4g} – {region.high:.4g}",
@@ -154,6 +155,7 @@ def _regions(compared: DensityComparison) -> _Plain:
             f"{100 * region.fraction_b:.2f}",
             _with_error(region.ratio, region.ratio_error, 3),
             _with_error(region.jeffreys, region.jeffreys_error, 4),
+            *[f"{region.n_outside:,}"] * has_outside,
         )
     return table
 
@@ -164,7 +166,7 @@ def _whole(compared: DensityComparison) -> str:
     parts = (("A||B", compared.a_to_b), ("B||A", compared.b_to_a))
     divergences = [f"KL({name}) = {kl.nats:.4f} ± {kl.error:.4f}" for name, kl in parts]
     n_outside = sum(kl.n_outside for _, kl in parts)
-    outside = f"; {n_outside:,} have no density under the other" if n_outside else ""
+    outside = f"; {n_outside:,} have {OUTSIDE}" if n_outside else ""
     jeffreys = f"{compared.jeffreys:.4f} ± {compared.jeffreys_error:.4f}"
     null = f"two draws of A: {shift.wasserstein_null:.3g}"
     lines = [

@@ -73,6 +73,8 @@ class RegionShift:
         jeffreys: Jeffreys' divergence of p(x | m), averaged over the region, in nats per event;
             None where a or b has fewer than two samples in the region.
         jeffreys_error: its Monte Carlo error.
+        n_outside: samples left out of it since the other density gives them none; they would make
+            it infinite, as those of `Distance`, whose sum over the regions they are.
     """
 
     low: float
@@ -83,6 +85,7 @@ class RegionShift:
     ratio_error: float | None
     jeffreys: float | None
     jeffreys_error: float | None
+    n_outside: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +194,7 @@ class _LogRatios:
         m: the resonant feature, shape (n,).
         own: log p(x) of the density that they are drawn from, shape (n,).
         other: log q(x) of the other, shape (n,).
-        conditional: log p(x | m) - log q(x | m), shape (n,).
+        conditional: log p(x | m) - log q(x | m), shape (n,); not finite where q(x) is 0.
     """
 
     m: Floats
@@ -203,7 +206,9 @@ class _LogRatios:
     def of(cls, p: AnyDensity, q: AnyDensity, x: NDArray[np.float32]) -> "_LogRatios":
         own, other = p.log_prob(x), q.log_prob(x)
         marginal = p.log_prob_resonant(x) - q.log_prob_resonant(x)
-        return cls(x[:, 0].astype(np.float64), own, other, own - other - marginal)
+        with np.errstate(invalid="ignore"):  # inf - inf where q(m) is 0
+            conditional = own - other - marginal
+        return cls(x[:, 0].astype(np.float64), own, other, conditional)
 
 
 def _feature_shifts(
@@ -264,7 +269,8 @@ def _region_shift(
     fraction_a, fraction_b = len(of_a) / n[0], len(of_b) / n[1]
     ratio = fraction_b / fraction_a if len(of_a) else None
     relative = [(1 - f) / (f * k) for f, k in ((fraction_a, n[0]), (fraction_b, n[1])) if f]
-    means = [_mean(values[np.isfinite(values)]) for values in (of_a, of_b)]
+    finite = [values[np.isfinite(values)] for values in (of_a, of_b)]
+    means = [_mean(values) for values in finite]
     known = [pair for pair in means if pair is not None]
     is_known = len(known) == len(means)
     return RegionShift(
@@ -276,6 +282,7 @@ def _region_shift(
         ratio_error=None if ratio is None else ratio * math.sqrt(sum(relative)),
         jeffreys=sum(mean for mean, _ in known) if is_known else None,
         jeffreys_error=math.hypot(*(error for _, error in known)) if is_known else None,
+        n_outside=len(of_a) + len(of_b) - sum(map(len, finite)),
     )
 
 

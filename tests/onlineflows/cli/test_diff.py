@@ -1,8 +1,12 @@
 """`onlineflows diff`: two snapshots side by side, and two that can't be compared."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from onlineflows.cli import diff
+from onlineflows.offline.comparison import SnapshotComparison, compare_snapshots
 
 
 def test_a_run_beside_itself_has_no_changes(command, finished_run: Path) -> None:
@@ -22,6 +26,23 @@ def test_two_runs_are_compared(command, finished_run: Path, run_of_models: Path)
         "map [z]",
     ):
         assert words in said.out
+
+
+def test_samples_without_a_density_are_told_region_by_region(
+    command, finished_run: Path, run_of_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_outsiders(*snapshots, **how) -> SnapshotComparison:
+        found = compare_snapshots(*snapshots, **how)
+        assert found.density is not None
+        first, *others = found.density.regions
+        regions = (replace(first, n_outside=1234), *others)
+        return replace(found, density=replace(found.density, regions=regions))
+
+    assert "under the" not in command("diff", finished_run, run_of_models, "-n", 500, "-q").out
+    monkeypatch.setattr(diff, "compare_snapshots", with_outsiders)
+    said = command("diff", finished_run, run_of_models, "-n", 500, "-q").out
+    assert "no density under the" in said
+    assert "1,234\n" in said
 
 
 def test_a_comparison_is_told_to_machines(command, finished_run: Path, run_of_models) -> None:

@@ -47,6 +47,29 @@ class Gaussian:
         raise AssertionError("not needed to compare")
 
 
+class Cut(Gaussian):
+    """A Gaussian that has no events of t below 0 beyond m = 5, or none at all there."""
+
+    def __init__(self, *, everything: bool) -> None:
+        super().__init__()
+        self.everything = everything
+
+    def _is_outside(self, x: np.ndarray) -> np.ndarray:
+        result: np.ndarray = (x[:, 0] > 5) & (self.everything | (x[:, 1] < 0))
+        return result
+
+    def log_prob(self, x: np.ndarray) -> np.ndarray:
+        return np.where(self._is_outside(x), -np.inf, super().log_prob(x))
+
+    def log_prob_resonant(self, m: np.ndarray) -> np.ndarray:
+        beyond = m[:, 0] > 5
+        return np.where(beyond & self.everything, -np.inf, super().log_prob_resonant(m))
+
+    def sample(self, n: int, seed: int) -> np.ndarray:
+        x = super().sample(3 * n, seed)
+        return x[~self._is_outside(x)][:n]
+
+
 def compared(a: Gaussian, b: Gaussian, n: int = 20_000) -> DensityComparison:
     return compare_densities(a, b, n=n, seed=5)
 
@@ -88,6 +111,18 @@ def test_the_regions_say_where_the_densities_differ() -> None:
     assert all(r.jeffreys == 0.0 for r in near)
     # J of two unit Gaussians at distance 1 is 1.
     assert all(abs(r.jeffreys - 1.0) < 5 * r.jeffreys_error for r in beyond)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_samples_that_the_other_has_no_density_for_are_counted_where_they_are(everything) -> None:
+    found = compared(Gaussian(), Cut(everything=everything))
+    n_outside = [region.n_outside for region in found.regions]
+    assert sum(n_outside) == found.a_to_b.n_outside + found.b_to_a.n_outside
+    # A half of 20,000 samples, or a quarter, within five standard deviations of 71.
+    assert abs(sum(n_outside) - (10_000 if everything else 5_000)) < 355
+    assert all(r.n_outside == 0 for r in found.regions if r.high < 5)
+    assert all(r.n_outside > 0 for r in found.regions if r.low > 5)
+    assert found.document()["regions"][-1]["n_outside"] == n_outside[-1]
 
 
 def test_the_regions_cover_the_support_and_hold_all_samples() -> None:
