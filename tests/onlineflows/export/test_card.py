@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,70 +11,58 @@ import pytest
 from onlineflows.export.card import cell, model_card
 from onlineflows.flows.spec import build_spec
 from onlineflows.online.learned import LearnedModel
-from onlineflows.online.manifest import Manifest, ModelEntry
 from onlineflows.online.snapshot import Snapshot, snapshot_nbytes, write_snapshot
 from onlineflows.preprocess import Preprocessing
-from onlineflows.settings import FlowConfig
 from streams import EventSchema, Feature
 
 SCHEMA = EventSchema((Feature("m|1", "TeV", 0.0, 10.0), Feature("t", "", 0.0, float("inf"))))
-FLOW = FlowConfig(blocks=1, hidden=8, bins=4)
-ENTRY = ModelEntry(
-    name="joint",
-    inside=None,
-    outside=None,
-    replicas=0,
-    bootstrap=True,
-    flow=FLOW,
-    knots=9,
-    is_fitted=True,
-    n_taken=990,
-    n_trained=990,
-    n_uses=3960,
-    n_steps=7,
-)
-MANIFEST = Manifest(
-    run_name="my run",
-    run=3,
-    created_utc="2026-01-01T00:00:00+00:00",
-    code_version="0.1.0",
-    schema=SCHEMA.to_dict(),
-    models=(ENTRY,),
-    n_seen=1000,
-    n_trained=990,
-    n_uses=3960,
-    n_steps=7,
-    train_seconds=0.5,
-    final=True,
-    tainted=(),
-    ledger={"skipped": {"out_of_support": 8, "not_finite": 2}, "lost": 0},
-    history={"points": [[500, -1.5, 512], [1000, -1.75, 512]]},
-    drift={"n_alarms": 1, "alarms": [[700, -1.2]]},
-    stream={
-        "mode": "lossless",
-        "seed": 4,
-        "n_events": 1000,
-        "config": {"source": {"type": "lhco_features", "paths": ["/home/me/a.h5"]}},
-        "sources": [{"name": "a.h5", "nbytes": 12345, "sha256": "ab" * 32}],
-        "n_sources": 3,
-        "sources_sha256": "cd" * 32,
-    },
-    config={"flow": {"bins": 4}, "wire": {"address": "tcp://secret:1"}},
-    gate={"passed": False, "statistic": 3.5, "threshold": 2.6, "test": "KS", "n": 2048},
-    sha256={"model.safetensors": "ef" * 32},
-)
 
 
-def snapshot(**changes: object) -> Snapshot:
-    manifest = dataclasses.replace(MANIFEST, **changes)  # type: ignore[arg-type]
+@pytest.fixture
+def snapshot(manifest, model_entry) -> Callable[..., Snapshot]:
+    """A snapshot of a run with everything that a card may tell, some of it changed."""
+    entry = model_entry(n_taken=990, n_trained=990, n_uses=3960, n_steps=7)
+    about = manifest(
+        run_name="my run",
+        run=3,
+        schema=SCHEMA.to_dict(),
+        models=(entry,),
+        n_seen=1000,
+        n_trained=990,
+        n_uses=3960,
+        n_steps=7,
+        final=True,
+        ledger={"skipped": {"out_of_support": 8, "not_finite": 2}, "lost": 0},
+        history={"points": [[500, -1.5, 512], [1000, -1.75, 512]]},
+        drift={"n_alarms": 1, "alarms": [[700, -1.2]]},
+        stream={
+            "mode": "lossless",
+            "seed": 4,
+            "n_events": 1000,
+            "config": {"source": {"type": "lhco_features", "paths": ["/home/me/a.h5"]}},
+            "sources": [{"name": "a.h5", "nbytes": 12345, "sha256": "ab" * 32}],
+            "n_sources": 3,
+            "sources_sha256": "cd" * 32,
+        },
+        config={"flow": {"bins": 4}, "wire": {"address": "tcp://secret:1"}},
+        gate={"passed": False, "statistic": 3.5, "threshold": 2.6, "test": "KS", "n": 2048},
+        sha256={"model.safetensors": "ef" * 32},
+    )
     x = np.random.default_rng(1).uniform(1, 9, (500, 2)).astype(np.float32)
-    theta = np.zeros((1, build_spec(FLOW, 2).n_parameters), np.float32)
-    learned = LearnedModel(theta, Preprocessing.fit(SCHEMA, x, knots=9).to_arrays())
-    return Snapshot(manifest, {entry.name: learned for entry in manifest.models})
+    theta = np.zeros((1, build_spec(entry.flow, 2).n_parameters), np.float32)
+    learned = LearnedModel(theta, Preprocessing.fit(SCHEMA, x, knots=entry.knots).to_arrays())
+
+    def make(**changed: object) -> Snapshot:
+        found = dataclasses.replace(about, **changed)
+        return Snapshot(found, {model.name: learned for model in found.models})
+
+    return make
 
 
-def card(**changes: object) -> str:
-    return model_card(snapshot(**changes), nbytes=80_000)
+@pytest.fixture
+def card(snapshot) -> Callable[..., str]:
+    """The card of such a snapshot."""
+    return lambda **changed: model_card(snapshot(**changed), nbytes=80_000)
 
 
 @pytest.mark.parametrize(
@@ -98,45 +87,45 @@ def card(**changes: object) -> str:
         f"`{'ef' * 32}`",
     ],
 )
-def test_the_card_says(words: str) -> None:
+def test_the_card_says(card, words: str) -> None:
     assert words in card()
 
 
-def test_the_card_is_the_same_each_time() -> None:
+def test_the_card_is_the_same_each_time(card) -> None:
     assert card() == card()
 
 
-def test_the_card_tells_no_folder_and_no_address() -> None:
+def test_the_card_tells_no_folder_and_no_address(card) -> None:
     assert "/home/me" not in card()
     assert "secret" not in card()
 
 
-def test_every_table_has_as_many_cells_in_each_row() -> None:
+def test_every_table_has_as_many_cells_in_each_row(card) -> None:
     for table in re.findall(r"(?:^\|.*\n)+", card(), re.MULTILINE):
         cells = {len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()}
         assert len(cells) == 1, table
 
 
-def test_nothing_of_a_hostile_name_is_markup() -> None:
+def test_nothing_of_a_hostile_name_is_markup(card) -> None:
     text = card(run_name="a](http://x) <img src=y>\n# b", tainted=("`x` | y",))
     assert "<img" not in text
     assert "a\\](http://x) &lt;img src=y&gt; # b" in text
     assert "TAINTED: \\`x\\` \\| y" in text
 
 
-def test_regions_bring_their_limits() -> None:
-    window = dataclasses.replace(ENTRY, name="window", inside=(3.1, None))
-    assert "integrates to 1 over the window" in card(models=(ENTRY, window))
+def test_regions_bring_their_limits(card, model_entry) -> None:
+    window = model_entry(name="window", inside=(3.1, None))
+    assert "integrates to 1 over the window" in card(models=(model_entry(), window))
     assert "integrates to 1 over the window" not in card()
 
 
-def test_what_a_manifest_lacks_is_said_to_be_lacking() -> None:
+def test_what_a_manifest_lacks_is_said_to_be_lacking(card) -> None:
     text = card(stream={}, history={}, gate={}, drift={}, ledger={}, config={})
     for words in ("none yet", "not judged", "No files", "| skipped | 0 |"):
         assert words in text
 
 
-def test_the_code_on_the_card_runs(tmp_path: Path) -> None:
+def test_the_code_on_the_card_runs(snapshot, tmp_path: Path) -> None:
     path = write_snapshot(tmp_path, snapshot(), manifest_nbytes=16_384)
     text = model_card(snapshot(), nbytes=snapshot_nbytes(path))
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

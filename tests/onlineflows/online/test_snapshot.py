@@ -13,7 +13,7 @@ from onlineflows.flows import flow_over
 from onlineflows.flows.spec import build_spec
 from onlineflows.online import durable
 from onlineflows.online.learned import MODEL_FILE, LearnedModel
-from onlineflows.online.manifest import MANIFEST_FILE, Manifest, ModelEntry
+from onlineflows.online.manifest import MANIFEST_FILE, ModelEntry
 from onlineflows.online.seal import sealed, unsealed
 from onlineflows.online.snapshot import (
     LATEST,
@@ -32,25 +32,6 @@ FLOW = FlowConfig(blocks=2, hidden=8, bins=4)
 NBYTES = 8192
 
 
-JOINT = ModelEntry(
-    name="joint",
-    inside=None,
-    outside=None,
-    replicas=0,
-    bootstrap=True,
-    flow=FLOW,
-    knots=9,
-    is_fitted=True,
-    n_taken=10,
-    n_trained=10,
-    n_uses=40,
-    n_steps=1,
-)
-WINDOW = dataclasses.replace(JOINT, name="window", inside=(0.3, 0.7), replicas=2, share=(0, 2))
-LATE = dataclasses.replace(WINDOW, name="late", inside=(0.8, None), is_fitted=False)
-MODELS = (JOINT, WINDOW, LATE)
-
-
 def learned(entry: ModelEntry, seed: int) -> LearnedModel:
     rng = np.random.default_rng(seed)
     shape = 1 + entry.replicas, build_spec(entry.flow, 2).n_parameters
@@ -64,40 +45,35 @@ def learned(entry: ModelEntry, seed: int) -> LearnedModel:
 UNFITTED = {name: np.zeros((2, 9)) for name in ("v", "z", "slope")}
 
 
-def snapshot(n_seen: int = 1000, **changes) -> Snapshot:
-    manifest = Manifest(
-        run_name="test",
-        run=1,
-        created_utc="2026-01-01T00:00:00Z",
-        code_version="0",
-        schema=SCHEMA.to_dict(),
-        models=MODELS,
-        n_seen=n_seen,
-        n_trained=n_seen,
-        n_uses=n_seen,
-        n_steps=1,
-        train_seconds=0.1,
-        final=False,
-        tainted=(),
-        ledger={},
-        history={"stretch_events": 10, "points": [[i, 1.0, 2] for i in range(n_seen // 100)]},
-        drift={},
-        stream={},
-        config={},
-    )
-    return Snapshot(
-        dataclasses.replace(manifest, **changes),
-        {entry.name: learned(entry, n_seen) for entry in MODELS},
-    )
+@pytest.fixture(scope="module")
+def snapshot(manifest, model_entry):
+    """Makes a snapshot of three models, the last of which isn't fitted."""
+    joint = model_entry(flow=FLOW)
+    window = dataclasses.replace(joint, name="window", inside=(0.3, 0.7), replicas=2, share=(0, 2))
+    late = dataclasses.replace(window, name="late", inside=(0.8, None), is_fitted=False)
+    models = (joint, window, late)
+
+    def make(n_seen=1000):
+        about = manifest(
+            schema=SCHEMA.to_dict(),
+            models=models,
+            n_seen=n_seen,
+            n_trained=n_seen,
+            n_uses=n_seen,
+            history={"stretch_events": 10, "points": [[i, 1.0, 2] for i in range(n_seen // 100)]},
+        )
+        return Snapshot(about, {entry.name: learned(entry, n_seen) for entry in models})
+
+    return make
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(snapshot, tmp_path):
     write_snapshot(tmp_path / "snapshots", snapshot(), manifest_nbytes=NBYTES)
     return tmp_path / "snapshots"
 
 
-def test_a_snapshot_survives_the_round_trip(folder):
+def test_a_snapshot_survives_the_round_trip(snapshot, folder):
     written, read = snapshot(), read_snapshot(folder)
     assert read.model_names == ("joint", "window", "late")
     for name, model in written.models.items():
@@ -106,14 +82,14 @@ def test_a_snapshot_survives_the_round_trip(folder):
     assert read.schema == SCHEMA
 
 
-def test_a_snapshot_read_back_gives_the_same_density(folder):
+def test_a_snapshot_read_back_gives_the_same_density(snapshot, folder):
     x = np.random.default_rng(3).uniform(0.1, 0.9, (50, 2)).astype(np.float32)
     expected = snapshot().density().log_prob(x)
     assert np.array_equal(read_snapshot(folder).density().log_prob(x), expected)
 
 
 @pytest.mark.parametrize("replica", [0, 1, 2])
-def test_every_replica_has_its_own_density(folder, replica):
+def test_every_replica_has_its_own_density(snapshot, folder, replica):
     x = np.random.default_rng(3).uniform(0.3, 0.7, (50, 2)).astype(np.float32)
     spec, written = build_spec(FLOW, 2), snapshot().models["window"]
     flow = flow_over(spec, torch.from_numpy(written.thetas[replica]))
@@ -161,24 +137,24 @@ def test_a_model_that_has_seen_too_few_events_has_no_density(folder):
         read_snapshot(folder).density("late")
 
 
-def test_the_size_does_not_depend_on_what_was_seen(folder):
+def test_the_size_does_not_depend_on_what_was_seen(snapshot, folder):
     later = write_snapshot(folder, snapshot(n_seen=9000), manifest_nbytes=NBYTES)
     assert snapshot_nbytes(later) == snapshot_nbytes(folder / "000001")
 
 
-def test_latest_points_to_the_newest(folder):
+def test_latest_points_to_the_newest(snapshot, folder):
     write_snapshot(folder, snapshot(n_seen=2000), manifest_nbytes=NBYTES)
     assert read_snapshot(folder / LATEST).manifest.n_seen == 2000
 
 
-def test_only_the_newest_are_kept(folder):
+def test_only_the_newest_are_kept(snapshot, folder):
     for n_seen in (2000, 3000, 4000):
         write_snapshot(folder, snapshot(n_seen=n_seen), manifest_nbytes=NBYTES, keep=2)
     names = sorted(p.name for p in folder.iterdir())
     assert names == ["000003", "000004", LATEST]
 
 
-def test_snapshots_are_counted_beyond_a_million(folder):
+def test_snapshots_are_counted_beyond_a_million(snapshot, folder):
     # One a second for twelve days.
     (folder / "000001").rename(folder / "999999")
     for n_seen in (2000, 3000):
@@ -196,7 +172,7 @@ def test_a_folder_without_a_snapshot_is_refused(tmp_path):
         find_snapshot(tmp_path)
 
 
-def test_a_full_disk_leaves_the_last_snapshot_usable(folder, monkeypatch):
+def test_a_full_disk_leaves_the_last_snapshot_usable(snapshot, folder, monkeypatch):
     def full(_descriptor):
         raise OSError(28, "No space left on device")
 
@@ -209,13 +185,13 @@ def test_a_full_disk_leaves_the_last_snapshot_usable(folder, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_read_only_folder_is_named(folder):
+def test_a_read_only_folder_is_named(snapshot, folder):
     folder.chmod(0o500)
     with pytest.raises(SnapshotError, match=str(folder)):
         write_snapshot(folder, snapshot(), manifest_nbytes=NBYTES)
 
 
-def test_a_manifest_that_does_not_fit_is_refused(folder):
+def test_a_manifest_that_does_not_fit_is_refused(snapshot, folder):
     with pytest.raises(SnapshotError, match=r"raise snapshot\.manifest_nbytes"):
         write_snapshot(folder, snapshot(), manifest_nbytes=100)
 
@@ -284,7 +260,7 @@ def test_arrays_of_no_model_are_refused(folder):
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_refused(tmp_path, bad):
+def test_numbers_that_are_not_finite_are_refused(snapshot, tmp_path, bad):
     broken = snapshot()
     broken.models["window"].thetas[1, 3] = bad
     write_snapshot(tmp_path, broken, manifest_nbytes=NBYTES)
@@ -292,7 +268,7 @@ def test_numbers_that_are_not_finite_are_refused(tmp_path, bad):
         read_snapshot(tmp_path)
 
 
-def test_a_marginal_map_that_falls_is_refused(tmp_path):
+def test_a_marginal_map_that_falls_is_refused(snapshot, tmp_path):
     broken = snapshot()
     broken.models["window"].preprocessing["z"][0] *= -1
     write_snapshot(tmp_path, broken, manifest_nbytes=NBYTES)
