@@ -97,7 +97,7 @@ PRODUCER = (
     Row("producer_refusals", "counter", "What was refused at the producer's socket, by reason.",
         _by_name("refusals"), ("reason",)),
     Row("producer_credit_batches", "gauge", "Batches that may be sent now.", _of("credit")),
-    Row("producer_target_rate_hertz", "gauge", "Mean event rate that was asked for, if any.",
+    Row("producer_target_rate_hertz", "gauge", "Mean rate asked for; of a profile, before its changes.",
         _of("rate_hz"), unit="hertz"),
     Row("producer_expected_events", "gauge", "Events in the whole run, where that is known.",
         _of("n_events")),
