@@ -225,8 +225,9 @@ class _Loop:
 
     @property
     def _next_event(self) -> int:
-        """The first event that was neither sent nor withheld. The ledger may be behind: it hears
-        of a dead stretch when that is over."""
+        """The first event that was neither sent nor withheld: the ledger hears of a dead stretch
+        when that is over.
+        """
         return self._ledger.next_event if self._busy is None else self._busy.end_event
 
     @property

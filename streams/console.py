@@ -138,8 +138,10 @@ class Console:
             sockets.send(self._telemetry, [encode(document)])
 
     def close(self) -> None:
-        """Closes the sockets and removes their files, unless a successor has replaced them; safe to
-        call twice."""
+        """Closes the sockets and removes their files; safe to call twice.
+
+        Files that a successor has put in their place stay.
+        """
         for socket, path in self._sockets():
             if not socket.closed:
                 # While the socket is open, its inode's number can't be another file's.
@@ -297,8 +299,8 @@ def _require_private(place: Place) -> None:
             _make_private()
         except OSError as error:
             raise TransportError(
-                f"{place.control}: expected sockets of this user; {error}"
-            ) from None
+                f"{place.control}: expected sockets of this user; got {error}"
+            ) from error
 
 
 def _inode_of(path: Path) -> int | None:
