@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from replay.bad_events import reasons_of
 from replay.prescales import Prescaler
-from replay.quality import why_not_finite
 from streams.batch import Batch, Truth, largest_range
 from streams.errors import InputError
 from streams.messages import Counts
-from streams.source import Events, Source, Status
+from streams.source import Events, Source, Status, why_not_finite
 
 # Comparing an array with a member of an enumeration would convert the array to int64.
 GOOD, NOT_SELECTED, PRESCALED = (

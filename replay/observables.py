@@ -6,8 +6,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from replay.quality import why_not_finite
-from streams import Status
+from streams import Status, why_not_finite
 
 TAU_EPSILON = 1e-5
 """Added to tau1 before dividing by it, as in the CATHODE recipe (2109.00546)."""

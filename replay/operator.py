@@ -7,6 +7,7 @@ from replay.settings import PacingConfig
 from streams.console import Console, Pulse
 from streams.console_codec import plain
 from streams.control import Reply, Request, Verb, refusal
+from streams.errors import InputError
 from streams.telemetry import ProducerTelemetry
 
 LOOK_S = 0.05
@@ -146,7 +147,10 @@ class Operator:
                 "set-rate: this stream comes as it was recorded; another pace takes "
                 "another run, with pacing.speed or pacing.arrivals",
             )
-        self.pacing = paced_at(self.pacing, rate_hz)
+        try:
+            self.pacing = paced_at(self.pacing, rate_hz)
+        except InputError as error:
+            return Reply(False, f"set-rate: {error}")
         self.has_new_pacing = True
         named = "as fast as credit allows" if rate_hz is None else f"{rate_hz:,g} events/s"
         return Reply(True, f"{self.pacing.arrivals}: {named}")
@@ -177,7 +181,7 @@ def paced_at(pacing: PacingConfig, rate_hz: float | None) -> PacingConfig:
 
 
 def mean_rate_hz(pacing: PacingConfig) -> float | None:
-    """Returns the mean rate that was asked for; None where there is none."""
+    """Returns the mean rate that was asked for, of a profile before its changes; None for none."""
     return None if pacing.arrivals in ("asap", "recorded") else _base_hz(pacing) * pacing.speed
 
 

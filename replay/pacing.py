@@ -22,7 +22,7 @@ _BLOCK_TICKS = 4096
 _BLOCKS_AT_ONCE = 256
 
 _LONGEST_TICKS = round(366 * 86_400 / TICK_S)
-"""A profile is not taken up behind a year: to draw what comes before would take seconds."""
+"""A profile isn't taken up after a year of the clock: to draw what comes before takes seconds."""
 
 
 class Pacer(Protocol):

@@ -199,6 +199,7 @@ class _Loop:
         self._held: Piece | None = None
         self._busy: Piece | None = None
         self._condition: Condition | None = None
+        self._has_ended = False
         self._text = ""
         self._error: InputError | None = None
         self._n_rewinds = 0
@@ -221,6 +222,19 @@ class _Loop:
     def _ledger(self) -> ProducerLedger:
         """The account of the whole stream, which the sender keeps."""
         return self._sender.ledger
+
+    @property
+    def _next_event(self) -> int:
+        """The first event that was neither sent nor withheld: the ledger hears of a dead stretch
+        when that is over.
+        """
+        return self._ledger.next_event if self._busy is None else self._busy.end_event
+
+    @property
+    def _totals(self) -> Counts:
+        """What became of the events before `_next_event`."""
+        totals = self._ledger.totals
+        return totals if self._busy is None else totals + self._busy.counts
 
     def _start_pacer(self) -> None:
         first = self._batcher.next_event
@@ -253,7 +267,7 @@ class _Loop:
                 pass
             elif self._operator.seek_to is not None:
                 self._seek(self._operator.seek_to)
-            elif self._operator.holds(self._ledger.next_event):
+            elif self._operator.holds(self._next_event):
                 self._rest()
             elif self._held is not None:
                 self._dispatch(self._held)
@@ -523,7 +537,7 @@ class _Loop:
             Progress(
                 next_event=self._batcher.next_event,
                 n_events=self._begin.n_events,
-                counts=self._ledger.totals,
+                counts=self._totals,
                 n_trained=n_trained,
                 elapsed_s=now - self._began_s,
                 is_connected=self._sender.is_connected,
@@ -535,22 +549,18 @@ class _Loop:
     def _telemetry(self, sequence: int) -> ProducerTelemetry:
         """Returns where the producer stands, for an operator and for whoever watches."""
         live_ns, dead_ns = self._live.totals_ns
-        is_over = self._condition is not None
-        state = "ended" if is_over and self._sender.is_acknowledged else "ending"
-        if not is_over:
-            state = self._state()
         return ProducerTelemetry(
             sequence=sequence,
             unix_s=self._sender.wall_s,
             pid=os.getpid(),
-            state=state,
+            state=self._state(),
             run=self._begin.run,
             epoch=self._begin.epoch,
             mode=self._begin.mode,
             lanes=len(self._sender.ledgers),
-            next_event=self._ledger.next_event,
+            next_event=self._next_event,
             n_events=self._begin.n_events,
-            counts=self._ledger.totals,
+            counts=self._totals,
             n_batches=self._ledger.n_batches,
             credit=self._sender.credit,
             n_trained=self._sender.progress[1],
@@ -560,8 +570,8 @@ class _Loop:
             live_s=live_ns / 1e9,
             dead_s=dead_ns / 1e9,
             paused_s=self._live.paused_ns / 1e9,
-            lumisection=self._batcher.lumisection_of(self._ledger.next_event),
-            bad=self._bad.document(self._ledger.totals.bad),
+            lumisection=self._batcher.lumisection_of(self._next_event),
+            bad=self._bad.document(self._totals.bad),
             prescales=self.prescaled.in_brief(),
             refusals=dict(self._sender.refusals),
             n_rewinds=self._n_rewinds,
@@ -571,6 +581,10 @@ class _Loop:
         )
 
     def _state(self) -> str:
+        if self._has_ended:
+            return "ended"
+        if self._condition is not None:
+            return "ending"
         if not self._sender.is_connected:
             return "waiting"
         if self._operator.is_paused:
@@ -595,6 +609,7 @@ class _Loop:
 
     def _report(self, condition: Condition) -> ProducerReport:
         self._condition = condition
+        self._has_ended = True
         self._operator.publish(self._telemetry)
         live_ns, dead_ns = self._live.totals_ns
         return ProducerReport(

@@ -9,6 +9,14 @@ from streams.settings import require_at_least
 
 MAX_RATE_HZ = 1e12
 """More events per second than any machine can send."""
+_RATES = {
+    "constant": ("rate_hz",),
+    "poisson": ("rate_hz",),
+    "fill": ("rate_hz",),
+    "ramp": ("rate_hz", "peak_hz"),
+    "bursts": ("rate_hz", "peak_hz"),
+}
+"""Which rates each kind of arrivals has."""
 
 MAX_NAME_LENGTH = 60
 MAX_PRESCALE = 1_000_000_000
@@ -225,7 +233,7 @@ class PacingConfig:
                 )
         else:
             _require_positive("pacing", self, "rate_hz")
-        for name in ("rate_hz", "peak_hz"):
+        for name in _RATES.get(self.arrivals, ()):
             if getattr(self, name) * self.speed > MAX_RATE_HZ:
                 raise InputError(
                     f"pacing.{name}: expected at most {MAX_RATE_HZ:g} after the speed factor; "

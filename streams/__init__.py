@@ -32,7 +32,7 @@ from streams.protocol import (
 )
 from streams.schema import LHCO, EventSchema, Feature
 from streams.settings import Mode, SecurityConfig, WireConfig
-from streams.source import Events, Sink, Source, SourceFile, Status
+from streams.source import Events, Sink, Source, SourceFile, Status, why_not_finite
 
 __all__ = [
     "LHCO",
@@ -71,4 +71,5 @@ __all__ = [
     "TransportError",
     "Truth",
     "WireConfig",
+    "why_not_finite",
 ]

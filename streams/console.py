@@ -8,6 +8,7 @@ ssh, or through the page and the metrics that `onlineflows live` serves.
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,7 +19,13 @@ from typing import Literal, Self
 import zmq
 
 from streams import sockets
-from streams.console_codec import decode_reply, decode_request, decode_telemetry, encode
+from streams.console_codec import (
+    MAX_TELEMETRY_NBYTES,
+    decode_reply,
+    decode_request,
+    decode_telemetry,
+    encode,
+)
 from streams.control import MAX_NBYTES, Reply, Request
 from streams.errors import MessageError, TransportError
 from streams.telemetry import Telemetry
@@ -81,6 +88,8 @@ class Console:
         self.place = place
         folder = place.control.parent
         self._made = None if folder.exists() else folder
+        self._inodes: dict[Path, int] = {}
+        """Of the socket files of this console: another may have replaced them since."""
         self._context = zmq.Context()
         self._control = self._context.socket(zmq.ROUTER)
         self._telemetry = self._context.socket(zmq.PUB)
@@ -89,8 +98,11 @@ class Console:
         try:
             for socket, path in self._sockets():
                 socket.setsockopt(zmq.LINGER, LINGER_MS)
-                _make_folder(path.parent)
+                if _private_folder() in path.parents:
+                    _make_private()
+                path.parent.mkdir(parents=True, exist_ok=True)
                 _bind(socket, path)
+                self._inodes[path] = path.stat().st_ino
         except (zmq.ZMQError, OSError) as error:
             self.close()
             raise TransportError(
@@ -126,12 +138,18 @@ class Console:
             sockets.send(self._telemetry, [encode(document)])
 
     def close(self) -> None:
-        """Closes and removes the sockets; safe to call twice."""
+        """Closes the sockets and removes their files; safe to call twice.
+
+        Files that a successor has put in their place stay.
+        """
         for socket, path in self._sockets():
             if not socket.closed:
+                # While the socket is open, its inode's number can't be another file's.
+                is_ours = _inode_of(path) == self._inodes.get(path, -1)
                 socket.close()
-                with suppress(OSError):  # it may never have been there, or its folder is gone
-                    path.unlink()
+                if is_ours:
+                    with suppress(OSError):  # its folder may be gone
+                        path.unlink()
         if self._made is not None:
             with suppress(OSError):  # unless something was put into it since
                 self._made.rmdir()
@@ -153,13 +171,15 @@ def ask(place: Place, request: Request, *, timeout_s: float = 5.0) -> Reply:
         timeout_s: how long to wait; a learner answers between batches, and after a snapshot.
 
     Raises:
-        TransportError: nobody answers.
+        TransportError: nobody answers, or the folder of the sockets is somebody else's.
         MessageError: what answers isn't a daemon of this version.
     """
+    _require_private(place)
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     try:
         socket.setsockopt(zmq.LINGER, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_TELEMETRY_NBYTES)
         socket.connect(f"ipc://{place.control}")
         socket.send(encode(request))
         if not socket.poll(round(1000 * timeout_s)):
@@ -177,9 +197,14 @@ class Listener:
 
     Args:
         places: of the daemons, under any names.
+
+    Raises:
+        TransportError: the folder of the sockets is somebody else's.
     """
 
     def __init__(self, places: dict[str, Place]) -> None:
+        for place in places.values():
+            _require_private(place)
         self._context = zmq.Context()
         self._poller = zmq.Poller()
         self._names: dict[sockets.Socket, str] = {}
@@ -188,6 +213,7 @@ class Listener:
             for option, value in (
                 (zmq.LINGER, 0),
                 (zmq.RCVHWM, KEPT_TELEMETRY),
+                (zmq.MAXMSGSIZE, MAX_TELEMETRY_NBYTES),
                 (zmq.RECONNECT_IVL, 100),
                 (zmq.RECONNECT_IVL_MAX, 1000),
             ):
@@ -253,19 +279,35 @@ def _private_folder() -> Path:
     return Path(tempfile.gettempdir()) / f"onlineflows-{os.getuid()}"
 
 
-def _make_folder(folder: Path) -> None:
-    """Makes the private folder among the temporary files where it is needed; run directories are
-    there already, or made here as the daemon would.
+def _make_private() -> None:
+    """Makes the private folder among the temporary files, if it isn't there.
 
     Raises:
-        PermissionError: the folder is somebody else's.
+        PermissionError: it is somebody else's, or open to others.
     """
     private = _private_folder()
-    if private in folder.parents:
-        private.mkdir(mode=0o700, exist_ok=True)
-        if private.stat().st_uid != os.getuid() or private.stat().st_mode & 0o077:
-            raise PermissionError(f"{private} is not a private folder of this user")
-    folder.mkdir(parents=True, exist_ok=True)
+    private.mkdir(mode=0o700, exist_ok=True)
+    found = private.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise PermissionError(f"{private} is not a private folder of this user")
+
+
+def _require_private(place: Place) -> None:
+    """Raises TransportError where a stranger could have opened a daemon's sockets."""
+    if _private_folder() in place.control.parents:
+        try:
+            _make_private()
+        except OSError as error:
+            raise TransportError(
+                f"{place.control}: expected sockets of this user; got {error}"
+            ) from error
+
+
+def _inode_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def _bind(socket: "sockets.Socket", path: Path) -> None:

@@ -11,7 +11,7 @@ resume          producer     go on
 step            producer     pause, and send so many batches (1)
 burst           producer     send so many events at once, whatever the pacing; then go on as before
 seek            producer     leave out everything before an event index: it counts as `operator`
-set-rate        producer     change the mean rate, events/s; 0 stands for as fast as credit allows
+set-rate        producer     change the mean rate, events/s; without a number: as fast as credit
 snapshot-now    consumer     publish a snapshot
 ==============  ===========  ==================================================================
 """

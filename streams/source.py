@@ -2,7 +2,7 @@
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,3 +158,19 @@ class Sink(Protocol):
     def close(self) -> None:
         """Completes the file under its final name; safe to call twice."""
         ...
+
+
+def why_not_finite(values: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Returns why rows can't be used that aren't finite, or that lead to something that isn't.
+
+    Args:
+        values: the rows as they came, shape (n, d): what is finite there was too large to go on
+            with.
+
+    Example:
+        >>> why_not_finite(np.array([[1e300, np.nan], [1e300, np.inf], [1e300, 0.0]])).tolist()
+        [4, 5, 6]
+    """
+    infinite = np.where(np.isinf(values).any(axis=1), Status.INFINITE, Status.TOO_LARGE)
+    reasons = np.where(np.isnan(values).any(axis=1), Status.NOT_A_NUMBER, infinite)
+    return reasons.astype(np.uint8)

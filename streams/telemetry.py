@@ -37,8 +37,8 @@ class ProducerTelemetry(Struct, frozen=True, forbid_unknown_fields=True, tag="pr
         credit: batches that may be sent now; in several lanes, of all together.
         n_trained: events that the consumers say they have trained on.
         arrivals: the kind of pacing.
-        rate_hz: mean rate that was asked for, events/s; None where the stream goes as fast as
-            credit allows or as it was recorded.
+        rate_hz: mean rate that was asked for, events/s, of a profile before its changes; None where
+            the stream goes as fast as credit allows or as it was recorded.
         elapsed_s: time since the first consumer came; the sum of the next three.
         live_s, dead_s, paused_s: its parts.
         lumisection: of the next event.

@@ -237,10 +237,16 @@ class DensityDetector(base.AnomalyDetector):
 
     def _values(self, x: Event) -> Array:
         """The features' values in order, shape (d,); NaN for what is missing."""
+        values = [x.get(name) for name in self._names]
+        if any(isinstance(value, str) for value in values):
+            raise self._no_numbers(x)  # numpy would read "2.5" as 2.5
         try:
-            return np.array([x.get(name) for name in self._names], dtype=np.float64)
+            return np.array(values, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise DataError(f"expected numbers as {list(self._names)}; got {dict(x)}") from error
+            raise self._no_numbers(x) from error
+
+    def _no_numbers(self, x: Event) -> DataError:
+        return DataError(f"expected numbers as {list(self._names)}; got {dict(x)}")
 
     def _rows(self, frame: Any) -> Array:
         """The features' columns of a dataframe, shape (n, d); NaN for what is missing."""

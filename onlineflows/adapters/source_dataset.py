@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from onlineflows.errors import ConfigError
-from streams import Events, Source, Status
+from streams import Events, Source, Status, why_not_finite
 
 SHARE_EVENTS = 32_768
 """Consecutive events that a worker takes before it leaves as many to each of the others."""
@@ -88,9 +88,12 @@ class SourceDataset(IterableDataset[Tensor]):
             yield torch.from_numpy(held.copy())
 
     def _is_good(self, events: Events) -> NDArray[np.bool_]:
-        is_good: NDArray[np.bool_] = events.status == Status.GOOD
-        for status, n in zip(*np.unique(events.status[~is_good], return_counts=True), strict=True):
-            self.withheld[Status(status).name.lower()] += int(n)
+        status = events.status.copy()
+        no_numbers = (status == Status.GOOD) & ~np.isfinite(events.x).all(axis=1)
+        status[no_numbers] = why_not_finite(events.x[no_numbers])
+        is_good: NDArray[np.bool_] = status == Status.GOOD
+        for reason, n in zip(*np.unique(status[~is_good], return_counts=True), strict=True):
+            self.withheld[Status(reason).name.lower()] += int(n)
         return is_good
 
 

@@ -110,11 +110,14 @@ def convert_particles(
     """Clusters the jets of a particle file into a feature file; returns the exit code.
 
     Raises:
-        ConfigError: the feature file exists already, or is the particle file.
+        ConfigError: there is no particle file, or the feature file exists already, or is that.
     """
     require_folder(features, "FEATURES")
+    particles = Path(str(config.paths))
+    if not particles.exists():
+        raise ConfigError(f"PARTICLES: expected a file that exists; got {particles}")
     if features.exists():
-        if features.samefile(str(config.paths)):
+        if features.samefile(particles):
             raise ConfigError(f"FEATURES: expected another file than PARTICLES; got {features}")
         if not overwrite:
             raise ConfigError(

@@ -15,7 +15,7 @@ from onlineflows.region import Region
 from onlineflows.settings import FlowConfig
 from streams import EventSchema
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST_FILE = "manifest.json"
 
 

@@ -75,7 +75,7 @@ class Records:
         n_trained, now = stand.learner.n_trained, self._clock()
         if self._snapshot_due.is_due(n_trained, now):
             self._snapshot_due.done(n_trained, now)
-            self._try("snapshot", lambda: self.publish(stand, final=False))
+            self._try("snapshot", lambda: self._publish(stand, final=False))
         if not self._checkpoint_due.is_due(n_trained, now):
             return False
         self._checkpoint_due.done(n_trained, now)
@@ -93,8 +93,15 @@ class Records:
         """Writes a snapshot, unless the marginal map isn't fitted yet.
 
         Raises:
-            SnapshotError: the disk refused; older snapshots are as they were.
+            SnapshotError: the disk refused, which is counted; older snapshots are as they were.
         """
+        try:
+            self._publish(stand, final=final)
+        except SnapshotError:
+            self._count_failure("snapshot")
+            raise
+
+    def _publish(self, stand: Stand, *, final: bool) -> None:
         written = self._publisher.publish(
             self._about(stand.stream), stand.learner, ledger=stand.ledger.document(), final=final
         )
@@ -142,7 +149,7 @@ class Records:
         try:
             write()
         except (CheckpointError, SnapshotError) as error:
-            self.failures[kind] = self.failures.get(kind, 0) + 1
+            self._count_failure(kind)
             logger.error(
                 f"no {kind} could be written; training goes on, and it is tried again when the "
                 "next one is due",
@@ -150,6 +157,9 @@ class Records:
             )
             return False
         return True
+
+    def _count_failure(self, kind: str) -> None:
+        self.failures[kind] = self.failures.get(kind, 0) + 1
 
 
 class _Due:

@@ -162,7 +162,7 @@ def _require_willing(response: httpx.Response, url: str) -> None:
 
 def _seconds(text: str | None) -> float | None:
     """Returns a Retry-After in seconds; None for a date, which no server sends for short waits."""
-    return float(text) if text is not None and text.isdigit() else None
+    return float(text) if text is not None and text.isascii() and text.isdecimal() else None
 
 
 @contextlib.contextmanager

@@ -49,7 +49,14 @@ def ask_zenodo(public: PublicFile, web: Web, server: str = ZENODO) -> Published:
                 )
     try:
         return _published(json.loads(body), public.file)
-    except (ValueError, TypeError, KeyError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise DownloadError(
             f"expected a record with the size and MD5 of {public.file}; got "
             f"{type(error).__name__}: {error}; at {url}"
@@ -63,5 +70,5 @@ def _published(record: dict[str, Any], name: str) -> Published:
     algorithm, _, digits = str(file["checksum"]).rpartition(":")
     if algorithm not in ("", "md5") or len(digits) != 32 or int(digits, 16) < 0:
         raise ValueError(f"its checksum is {file['checksum']!r}")
-    licence = (record.get("metadata") or {}).get("license") or {}
-    return Published(digits.lower(), int(file["size"]), str(licence.get("id", "")))
+    licence = record["metadata"].get("license") or {"id": ""}
+    return Published(digits.lower(), int(file["size"]), str(licence["id"]))

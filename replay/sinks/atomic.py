@@ -159,10 +159,13 @@ def hold(file: IO[bytes], path: Path) -> None:
     """Keeps other processes from an unfinished file for as long as it is open here.
 
     Raises:
-        InputError: another one holds it; the file is closed.
+        InputError: another one holds it, or has finished it since it was opened; the file is
+            closed.
     """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_ino != path.stat().st_ino:
+            raise FileNotFoundError(path)
     except OSError as error:
         file.close()
         raise InputError(

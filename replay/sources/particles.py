@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from replay.observables import Jets, dijet_observables
-from replay.quality import why_not_finite
 from replay.reconstruct import N_COLUMNS, Particles, dijet_features, load_fastjet
 from replay.settings import LhcoParticlesConfig
 from replay.sources.files import FileSource, open_files
 from replay.sources.hdf5 import PandasFixed
 from replay.sources.reader import Rows, labels_from
-from streams import LHCO, EventSchema, InputError, Status
+from streams import LHCO, EventSchema, InputError, Status, why_not_finite
 
 MAX_PARTICLES = 700
 N_VALUES = 3 * MAX_PARTICLES

@@ -35,7 +35,8 @@ def test_a_producer_that_is_killed_twice_changes_nothing(tmp_path: Path) -> None
     assert (found["fault"], found["rounds"], found["theta_equal"]) == ("producer_kill", 2, True)
     assert found["sent"] == found["trained"] > 0
     assert (found["unaccounted"], found["trained_twice"]) == (0, 0)
-    assert list(tmp_path.iterdir()) == []
+    sockets = tmp_path / f"onlineflows-{os.getuid()}"  # where the path is too long for sockets
+    assert [path for path in tmp_path.rglob("*") if path != sockets] == []
 
 
 IN_CI = (

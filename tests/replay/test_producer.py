@@ -685,6 +685,39 @@ def test_a_trigger_that_is_paused_loses_nothing(studio: Studio) -> None:
     assert report.dead_s == 0.0
 
 
+def test_a_pause_in_dead_time_ends_it(studio: Studio) -> None:
+    studio.wire = replace(studio.wire, mode="realtime")
+    studio.batch_s = 100.0  # no credit after the first batches
+    desk = Desk(
+        studio,
+        (1.0, Request("burst", 80.0)),
+        (2.0, Request("pause")),
+        (6.0, Request("stop")),
+    )
+    long = ReplayConfig(lumisection_events=100_000)
+    report = studio.run(events(10_000), pacing=AT_100_HZ, console=desk, replay=long)
+    assert report.paused_s == pytest.approx(4.0, abs=0.2)
+    assert report.dead_s < 2.0
+
+
+def test_dead_time_is_told_while_it_lasts(studio: Studio) -> None:
+    studio.wire = replace(studio.wire, mode="realtime")
+    studio.batch_s = 100.0
+    desk = Desk(studio, (2.0, Request("status")), (3.0, Request("stop")))
+    long = ReplayConfig(lumisection_events=100_000)
+    studio.run(events(10_000), pacing=AT_100_HZ, console=desk, replay=long)
+    status = desk.replies[0].status
+    assert status["next_event"] == pytest.approx(200, abs=20)
+    assert status["counts"]["busy"] > 100
+
+
+def test_the_last_word_of_a_producer_that_never_sent_is_that_it_has_ended(studio: Studio) -> None:
+    desk, stop = Desk(studio), Stop()
+    stop.requested = True
+    studio.run(events(100), console=desk, stop=stop)
+    assert desk.published[-1].state == "ended"
+
+
 def test_steps_send_so_many_batches_and_no_more(studio: Studio) -> None:
     desk = Desk(
         studio,
@@ -771,6 +804,8 @@ def test_a_stream_that_goes_back_leaves_the_same_events_out_again(studio: Studio
         (Request("seek"), "expected a number"),
         (Request("burst"), "expected a number"),
         (Request("set-rate", 0.0), "expected a positive rate"),
+        (Request("set-rate", 1e13), "expected at most 1e+12"),
+        (Request("set-rate", 5e-324), "expected"),
         (Request("snapshot-now"), "the producer understands status, pause"),
     ],
 )

@@ -138,6 +138,7 @@ def test_a_listener_that_does_not_read_never_holds_the_daemon(
                 break
         for sequence in range(100_000):
             console.publish(telemetry(sequence))  # would block, or fill the memory, if it waited
+        assert len(listener.listen(0.2)) < 5000
 
 
 def test_a_listener_may_come_before_its_daemon_and_outlive_it(place: Place) -> None:
@@ -165,6 +166,14 @@ def test_closing_removes_the_sockets(place: Place) -> None:
     assert not place.telemetry.exists()
 
 
+def test_a_daemon_that_leaves_late_keeps_its_successors_sockets(place: Place) -> None:
+    first = Console(place)
+    with Console(place) as second:
+        first.close()
+        assert place.telemetry.exists()
+        assert answered(second, place, Request("status"), Reply(True, "")).ok
+
+
 def test_what_a_killed_daemon_left_is_replaced(place: Place) -> None:
     place.control.parent.mkdir()
     place.control.touch()
@@ -185,6 +194,25 @@ def test_a_long_path_gets_a_place_among_the_users_temporary_files(
         assert stat.S_IMODE(place.control.parents[1].stat().st_mode) == 0o700
         assert answered(console, place, Request("status"), Reply(True, "")).ok
     assert not place.control.parent.exists()
+
+
+@pytest.mark.parametrize("made", ["open to others", "a link"])
+def test_a_folder_of_a_stranger_is_not_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: str
+) -> None:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    private = tmp_path / f"onlineflows-{os.getuid()}"
+    if made == "a link":
+        (tmp_path / "elsewhere").mkdir(mode=0o700)
+        private.symlink_to(tmp_path / "elsewhere")
+    else:
+        private.mkdir(mode=0o755)
+    place = Place.of(tmp_path / ("x" * 120), "train")
+    for connect in (lambda: ask(place, Request("status")), lambda: Listener({"train": place})):
+        with pytest.raises(TransportError, match="not a private folder of this user"):
+            connect()
+    with pytest.raises(TransportError, match="not a private folder of this user"):
+        Console(place)
 
 
 def test_a_place_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:

@@ -245,9 +245,10 @@ def test_numbers_beyond_single_precision_are_no_error(detector):
     assert 0.99 < twin.score_one({"m": 1e300, "t": 1.0}) <= 1
 
 
-def test_text_in_place_of_a_number_is_refused(detector):
-    with pytest.raises(DataError, match=r"expected numbers as \['m', 't'\]; got .*'jet'"):
-        detector.score_one({"m": "jet", "t": 1.0})
+@pytest.mark.parametrize("text", ["jet", "2.5"])
+def test_text_in_place_of_a_number_is_refused(detector, text):
+    with pytest.raises(DataError, match=rf"expected numbers as \['m', 't'\]; got .*'{text}'"):
+        detector.score_one({"m": text, "t": 1.0})
     with pytest.raises(DataError, match="column 'm': expected numbers"):
         detector.score_many(pd.DataFrame([{"m": "jet", "t": 1.0}]))
 

@@ -50,6 +50,14 @@ def test_events_come_in_the_order_of_the_source():
     assert indices(list(SourceDataset(opener(2500)))) == list(range(2500))
 
 
+def test_what_claims_to_be_good_and_is_no_number_is_withheld():
+    x = numbers(100)
+    x[7, 1], x[8, 0] = np.nan, np.inf
+    dataset = SourceDataset(functools.partial(ArraySource, SCHEMA, x))
+    assert indices(list(dataset)) == [*range(7), *range(9, 100)]
+    assert dataset.withheld == {"not_a_number": 1, "infinite": 1}
+
+
 def test_batches_stay_full_where_few_events_are_selected():
     status = np.full(1000, Status.NOT_SELECTED, dtype=np.uint8)
     status[::20] = Status.GOOD

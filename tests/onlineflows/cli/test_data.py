@@ -230,6 +230,13 @@ def test_the_particles_are_never_overwritten(refused, particles) -> None:
     assert particles.read_bytes() == before
 
 
+def test_particles_that_are_not_there_end_with_2(refused, tmp_path) -> None:
+    features = tmp_path / "features.h5"
+    features.touch()
+    said = refused("data", "convert", tmp_path / "absent.h5", features, "--overwrite")
+    assert "PARTICLES: expected a file that exists" in said
+
+
 @pytest.mark.parametrize("name", ["features.root", "absent/features.h5"])
 def test_an_impossible_feature_file_ends_with_2(refused, particles, tmp_path, name: str) -> None:
     refused("data", "convert", particles, tmp_path / name)

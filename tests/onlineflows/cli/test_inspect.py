@@ -143,7 +143,7 @@ def without(key: str) -> Callable[[Path], None]:
         (lambda p: (p / MANIFEST_FILE).write_text("[]"), "expected a manifest; got"),
         (lambda p: (p / MANIFEST_FILE).write_bytes(b"\xff"), "expected a manifest; got"),
         (without("n_seen"), "expected a manifest; got 'Field required' for n_seen"),
-        (without("format"), "expected snapshot format 2; got None"),
+        (without("format"), "expected snapshot format 3; got None"),
         (without("sha256"), "expected SHA-256 None; got"),
     ],
 )

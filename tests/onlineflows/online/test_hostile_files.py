@@ -86,7 +86,7 @@ def test_any_sealed_files_are_a_snapshot_or_refused(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            manifest = sealed({"format": 2} | document | {"sha256": {MODEL_FILE: sha256(content)}})
+            manifest = sealed({"format": 3} | document | {"sha256": {MODEL_FILE: sha256(content)}})
         except SnapshotError:
             return
         (Path(folder) / MODEL_FILE).write_bytes(content)

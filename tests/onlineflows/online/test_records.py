@@ -143,6 +143,15 @@ def test_a_refused_write_costs_neither_the_run_nor_the_last_snapshot(tmp_path, d
     assert rig.n_saved == 3 * N
 
 
+def test_a_refused_snapshot_that_was_asked_for_is_counted(tmp_path, disk) -> None:
+    rig = Rig(tmp_path)
+    rig.batch()
+    disk.refuses = True
+    with pytest.raises(SnapshotError):
+        rig.consumer.publish_now()
+    assert rig.consumer.progress.n_write_failures == 1
+
+
 def test_what_no_checkpoint_holds_is_not_acknowledged(tmp_path, disk) -> None:
     rig = Rig(tmp_path)
     rig.batch()

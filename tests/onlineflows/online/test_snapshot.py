@@ -214,7 +214,7 @@ def edit(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 1}, "expected snapshot format 2; got 1"),
+        ({"format": 1}, "expected snapshot format 3; got 1"),
         ({"n_seen": "many"}, "n_seen"),
         ({"schema": {"features": []}}, "expected a model"),
         ({"models": []}, "expected distinct models"),
