@@ -84,11 +84,9 @@ def _head(record: Record) -> str:
     last = record.heads[-1]
     dates = [head["date"] for head in record.heads]
     when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
-    machine, engine = last["machine"], last["engine"]
-    return (
-        f"`{last['command']}` on {when}, {machine['cpu']}, {machine['cores']} cores, "
-        f"engine {engine['isa']}."
-    )
+    machines = [f"{h['machine']['cpu']}, {h['machine']['cores']} cores" for h in record.heads]
+    engines = ", ".join(dict.fromkeys(head["engine"]["isa"] for head in record.heads))
+    return f"`{last['command']}` on {when}, {'; '.join(dict.fromkeys(machines))}, engine {engines}."
 
 
 def main(path: Path) -> None:

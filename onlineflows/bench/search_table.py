@@ -80,12 +80,25 @@ def _table(dataset: str, fraction: float, rows: Sequence[Row]) -> Table:
 
 
 def _best(rows: Sequence[Row], fraction: float) -> Cells:
-    """Returns the line of the best method of each place: which one it is may differ."""
+    """Returns the line of the best method of each place: which one it is may differ.
+
+    Methods that saw fewer streams than others there are no candidates.
+    """
     best: dict[str, tuple[float, str]] = {}
     for on in ON:
-        for name in {str(r["method"]) for r in rows if r["on"] == on} - {"cathode_stored"}:
-            sics = _by_seed([r for r in rows if (r["on"], r["method"]) == (on, name)], "max_sic")
-            best[on] = max(best.get(on, (0.0, "")), (float(np.mean(list(sics.values()))), name))
+        found = [r for r in rows if r["on"] == on and r["method"] != "cathode_stored"]
+        sics = {
+            name: _by_seed([r for r in found if r["method"] == name], "max_sic")
+            for name in sorted({str(r["method"]) for r in found})
+        }
+        most = max(map(len, sics.values()), default=0)
+        means = [
+            (float(np.mean(list(sic.values()))), name)
+            for name, sic in sics.items()
+            if len(sic) == most
+        ]
+        if means:
+            best[on] = max(means)
     cells = [f"{best[on][0]:.2f} ({TITLES[best[on][1]]})" if on in best else "–" for on in ON]
     kept = "–"
     if {"data", "snapshot"} <= set(best):

@@ -77,6 +77,11 @@ def test_the_best_methods_of_two_places_may_differ() -> None:
     assert found["kept"] == "75 %"
 
 
+def test_the_best_method_has_seen_as_many_streams_as_the_others() -> None:
+    rows = [row("data", 1, 8.0), row("data", 2, 8.0), row("data", 1, 9.0, method="anode")]
+    assert line(rows, "best of each")["SIC on data"] == "8.00 (CWoLa)"
+
+
 def test_sizes_are_told_in_bytes() -> None:
     sizes = search_tables([row("snapshot", 1, 6.0), row("byte_equal", 1, 2.0, n_events=200)])[-1]
 
