@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpecBase
 from matplotlib.image import AxesImage
+from matplotlib.markers import CARETDOWN, CARETUP
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
@@ -29,6 +30,8 @@ from streams.schema import EventSchema, Feature
 
 Array = NDArray[np.floating[Any]]
 
+NEAR = 0.25
+"""Half of the height of a panel of ratios between samples that are alike."""
 CORRELATED_EVENTS = 200_000
 """Events used for rank correlations; their error is then at most 0.002."""
 
@@ -245,19 +248,37 @@ def draw_marginal(
 def _draw_ratio(
     axes: Axes, model: _Fractions, reference: _Fractions, axis: hist.axis.Regular
 ) -> None:
-    """Draws model over reference with the model's errors; the band is the reference's."""
+    """Draws model over reference with the model's errors; the band is the reference's.
+
+    Points beyond the panel are triangles at its edge.
+    """
     both = (reference.value > 0) & (model.value > 0)
     divisor = np.where(both, reference.value, 1.0)
     points, errors = model.value / divisor, model.error / divisor
     band = np.where(both, reference.error / divisor, 0.0)
-    # Small samples get a wider panel, so that points don't all leave it.
-    half = 0.25 if not both.any() or float(np.median(errors[both])) < 0.08 else 1.0
+    # Small samples and unlike ones get a wider panel, so that points don't all leave it.
+    away, error = np.abs(points[both] - 1), errors[both]
+    is_near = not both.any() or (np.median(error) < 0.08 and np.median(away) < NEAR)
+    half = NEAR if is_near else 1.0
     axes.stairs(1 + band, axis.edges, baseline=1 - band, fill=True, color=BAND, alpha=0.5)
     axes.axhline(1, color="0.4", lw=0.8)
     axes.errorbar(
         axis.centers[both], points[both], errors[both], fmt=".", color=MODEL, ms=3.5, lw=0.9
     )
     axes.set(ylim=(1 - half, 1 + half), ylabel="ratio")
+    for beyond, edge, marker in (
+        (both & (points > 1 + half), 1 + half, CARETUP),
+        (both & (points < 1 - half), 1 - half, CARETDOWN),
+    ):
+        axes.plot(
+            axis.centers[beyond],
+            np.full(np.count_nonzero(beyond), edge),
+            ls="none",
+            marker=marker,
+            color=MODEL,
+            ms=5,
+            label="beyond",
+        )
 
 
 def draw_correlations(

@@ -106,6 +106,33 @@ def test_ratios_of_equal_densities_scatter_as_their_errors_say() -> None:
     assert 0.65 < pulls.std() < 1.45
 
 
+def beyond(ratio: Axes) -> list[int]:
+    """How many ratios are triangles at the upper edge and at the lower one."""
+    return [len(line.get_xdata()) for line in ratio.lines if line.get_label() == "beyond"]
+
+
+def test_ratios_beyond_the_panel_are_marked_at_its_edges() -> None:
+    rng = np.random.default_rng(7)
+    wide, narrow = rng.normal(0, 1.0, (2, 200_000, 3))
+    wide[:, 2] *= 1.15
+    _, ratio = panels(TwoSamples(SCHEMA, wide, narrow), 2)
+    low, high = ratio.get_ylim()
+    values = drawn_ratios(ratio)
+
+    assert beyond(ratio) == [np.count_nonzero(values > high), np.count_nonzero(values < low)]
+    assert beyond(ratio)[0] > 0
+
+
+def test_the_panel_of_unlike_samples_is_wider() -> None:
+    x = events(40_000, 4)
+    _, alike = panels(TwoSamples(SCHEMA, events(40_000, 5), x), 2)
+    _, unlike = panels(TwoSamples(SCHEMA, np.concatenate([x, 0.2 * x]), x), 2)
+
+    assert alike.get_ylim() == (0.75, 1.25)
+    assert unlike.get_ylim() == (0.0, 2.0)
+    assert beyond(unlike)[0] > 0
+
+
 def test_a_histogram_stays_inside_the_support() -> None:
     main, _ = panels(BOTH, 1)
 
