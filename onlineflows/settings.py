@@ -19,6 +19,8 @@ from onlineflows.offline.regions import Regions
 
 MANIFEST_NBYTES = 4096
 """No manifest is smaller."""
+FIT_RANGE = (2.9, 6.9)
+"""Where the dijet spectrum of the LHC Olympics falls smoothly, in TeV."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,8 @@ class ValidateConfig:
     Args:
         signal_region: interval of the resonant feature, in its unit.
         sidebands: intervals around it.
-        fit_range: of the spectra that a bump is hunted in; from where they fall smoothly.
+        fit_range: of the spectra that a bump is hunted in: from where they fall smoothly, with the
+            signal region inside.
         folds: folds of the classifier's k-fold.
         draws: random draws of the byte-equal stored events.
         n_samples: events sampled from the snapshot; 0 for as many as it has seen.
@@ -237,7 +240,7 @@ class ValidateConfig:
 
     signal_region: tuple[float, float] = (3.3, 3.7)
     sidebands: tuple[tuple[float, float], ...] = ((3.1, 3.3), (3.7, 3.9))
-    fit_range: tuple[float, float] = (2.9, 6.9)
+    fit_range: tuple[float, float] = FIT_RANGE
     folds: int = 5
     draws: int = 10
     n_samples: int = 0
@@ -264,6 +267,26 @@ class ValidateConfig:
             Regions(self.signal_region, self.sidebands)
         except ConfigError as error:
             raise ConfigError(f"validate.{error}") from error
+        if self.fit_range != FIT_RANGE:
+            self.require_fit_range()
+
+    def require_fit_range(self) -> None:
+        """Checks that the signal region lies in the range of the fit.
+
+        A range that was left as it is counts only where a bump is hunted: a run in another unit
+        that is never validated needs none.
+
+        Raises:
+            ConfigError: it doesn't.
+        """
+        (low, high), region = self.fit_range, self.signal_region
+        if not -math.inf < low < region[0] < region[1] < high < math.inf:
+            default = ", the default" if self.fit_range == FIT_RANGE else ""
+            raise ConfigError(
+                "validate.fit_range: expected a range that begins below and ends above "
+                f"validate.signal_region {region}; got {self.fit_range}{default}: "
+                "set validate.fit_range"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,23 @@ from onlineflows.errors import ConfigError
         ("snapshot.manifest_nbytes=5", "snapshot.manifest_nbytes: expected at least 4096; got 5"),
         ("checkpoint.every_events=-1", "checkpoint.every_events: expected at least 0; got -1"),
         ("validate.folds=1", "validate.folds: expected at least 2; got 1"),
+        (
+            "validate.fit_range=[3.4, 6.9]",
+            r"fit_range: expected .* validate.signal_region \(3.3, 3.7\); got \(3.4, 6.9\)",
+        ),
+        ("validate.fit_range=[6.9, 2.9]", "validate.fit_range: expected a range"),
+        ("validate.fit_range=[2.9, nan]", "validate.fit_range: expected a range"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused(override: str, expected: str) -> None:
     with pytest.raises(ConfigError, match=expected):
         load_config(None, [override])
+
+
+def test_a_range_of_the_fit_that_was_left_alone_holds_up_no_run_in_another_unit() -> None:
+    regions = ["validate.signal_region=[85.0, 97.0]", "validate.sidebands=[[70.0, 85.0]]"]
+    settings = load_config(None, regions).validate
+    with pytest.raises(ConfigError, match=r"got \(2.9, 6.9\), the default: set validate.fit_range"):
+        settings.require_fit_range()
+    both = load_config(None, [*regions, "validate.fit_range=[70.0, 112.0]"]).validate
+    both.require_fit_range()
