@@ -124,6 +124,7 @@ def _computing(
             "snapshot_nbytes": material.snapshot_nbytes,
             "identity": material.identity,
             "covers_everything": material.covers_everything,
+            "n_learned": material.n_learned,
         }
         bench = Bench(snapshot, folder, others, settings)
         context = multiprocessing.get_context("spawn")

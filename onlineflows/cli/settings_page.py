@@ -26,7 +26,10 @@ TOML_TYPES = {bool: "true or false", int: "integer", float: "number", str: "text
 EVALUATION = """## `[evaluation]`
 
 Truth-labelled events that validation tests on: a source with the keys of `[source]`. Without it \
-the stand-in is tested on labelled events of its own, and other streams need `--data`."""
+the stand-in is tested on labelled events of its own. On other streams, such as collision data, \
+bumps are hunted and samples compared with the data all the same, and no search is rated: there is \
+neither SIC nor AUC, and `--method` and `--compression`, which are about those, are refused. A \
+section that was forgotten can be given later, in a file for `--data`."""
 
 
 def render(page: str) -> str:

@@ -33,6 +33,7 @@ from onlineflows.offline.report import (
     write_report,
 )
 from onlineflows.offline.scores import Evaluation
+from onlineflows.offline.spectra import ENERGIES
 from onlineflows.offline.validate import assemble
 from onlineflows.online.rundir import RunDirectory
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
@@ -74,6 +75,8 @@ def validate(
     read = read_snapshot(path)
     config = configured(snapshot, data, overrides)
     settings = config.validate
+    if read.schema.resonant.unit in ENERGIES:
+        settings.require_fit_range()
     folder = _report_folder(path, target)
     with progress("validating", quiet=output.quiet) as track:
         material = _material(path, read, config, data)
@@ -153,7 +156,8 @@ def _prescaler(snapshot: Snapshot) -> Prescaler | None:
     return Prescaler(prescales, snapshot.schema, seed=snapshot.manifest.stream["seed"])
 
 
-def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
+def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation | None:
+    """Returns the events that searches are rated on; None where nobody knows which are signal."""
     settings = config.validate
     if config.evaluation is not None:
         source = open_source(config.evaluation)
@@ -162,10 +166,7 @@ def _evaluation(snapshot: Snapshot, config: Config) -> Evaluation:
             raise DataError("[evaluation]: expected events with truth labels; got none")
         return Evaluation(events.x, events.label)
     if not isinstance(config.source, StandinConfig):
-        raise ConfigError(
-            "expected an [evaluation] section with truth-labelled events that were not trained "
-            "on (a source like [source], say other rows of the same file); got none"
-        )
+        return None
     truth = StandinDensity()
     x, label = truth.sample(settings.test_background, settings.test_signal, seed=settings.seed)
     inside = Regions(settings.signal_region, settings.sidebands).in_signal_region(x[:, 0])
@@ -208,7 +209,10 @@ def _text(report: dict[str, Any], page: Path) -> str:
         table.add_row(*dataclasses.astuple(row))
     console = Console(width=100)
     with console.capture() as captured:
-        console.print(table)
+        if report["unrated"] is None:
+            console.print(table)
+        else:
+            console.print(report["unrated"], markup=False)
         kept = report["snapshot_nbytes"] / (report["events_seen"] * report["event_nbytes"])
         console.print(
             f"snapshot: {report['snapshot_nbytes']:,} bytes for {report['events_seen']:,} events "
@@ -220,9 +224,14 @@ def _text(report: dict[str, Any], page: Path) -> str:
                 f"{report['nats_to_truth_error']:.4f} nats per event"
             )
         for line in _further(report):
-            console.print(line)
+            console.print(line, markup=False)
         console.print(f"report: {page}", soft_wrap=True)
     return captured.get().rstrip()
+
+
+def _kept(cut: float) -> str:
+    """What of the events outside the signal region is left after a cut."""
+    return "with all events" if cut >= 1 else f"with {100 * cut:g} % kept"
 
 
 def _further(report: dict[str, Any]) -> Iterator[str]:
@@ -233,8 +242,14 @@ def _further(report: dict[str, Any]) -> Iterator[str]:
             f"{line['max_sic_error']:.2f}, AUC {line['auc']:.4f} ± {line['auc_error']:.4f}"
         )
     for name, hunts in report["bump_hunt"].items():
-        found = ", ".join(f"{hunt['z_local']:.1f} σ at {hunt['cut']:g}" for hunt in hunts)
-        yield f"bump hunt in {name}: {found}"
+        found = ", ".join(f"{hunt['z_local']:.1f} σ {_kept(hunt['cut'])}" for hunt in hunts)
+        yield f"bump hunt in {name}, excess in the signal region: {found}"
+    if likeness := report["likeness"]:
+        test = likeness["classifier_auc"]
+        yield (
+            f"samples against data: a classifier tells them apart with AUC {test['statistic']:.3f} "
+            f"({test['null_mean']:.3f} ± {test['null_width']:.3f} without a difference)"
+        )
     compression = report["compression"] or {}
     for statistic in ("significance", "sic"):
         if equivalent := compression.get(f"equivalent_{statistic}"):

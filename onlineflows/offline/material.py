@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from onlineflows.density import AnyDensity
 from onlineflows.errors import DataError
 from onlineflows.offline.inputs import MethodInputs
+from onlineflows.offline.regions import Regions
 from onlineflows.offline.scores import Evaluation
 from streams.schema import EventSchema
 
 Events = NDArray[np.floating[Any]]
 
-_REQUIRED = ("data", "samples", "fresh", "x", "label")
-_OPTIONAL = ("optimum", "truth")
+_REQUIRED = ("data", "samples", "fresh")
+_OPTIONAL = ("x", "label", "optimum", "truth")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +32,8 @@ class Material:
         data: the events that the snapshot was trained on, shape (n, d), the resonant feature first.
         samples: events drawn from the snapshot, for training, shape (n_samples, d).
         fresh: as many others, that nothing is trained on.
-        evaluation: truth-labelled events that neither was trained on.
+        evaluation: truth-labelled events that neither was trained on; None where there are none,
+            as on collision data.
         snapshot_nbytes: size of the snapshot.
         identity: hash of the snapshot.
         covers_everything: whether the samples are of the whole spectrum, not of a window.
@@ -45,7 +47,7 @@ class Material:
     data: Events
     samples: Events
     fresh: Events
-    evaluation: Evaluation
+    evaluation: Evaluation | None
     snapshot_nbytes: int
     identity: str = ""
     covers_everything: bool = True
@@ -71,9 +73,20 @@ class Material:
     def fingerprint(self) -> str:
         """A hash of the snapshot, the data and the evaluation events."""
         found = hashlib.sha256(self.identity.encode())
-        for x in (self.data, self.evaluation.x, self.evaluation.label):
+        tested = self.evaluation
+        for x in (self.data,) if tested is None else (self.data, tested.x, tested.label):
             found.update(np.ascontiguousarray(x).tobytes())
         return found.hexdigest()
+
+    def tested(self, regions: Regions) -> Evaluation:
+        """Returns the truth-labelled events of the signal region.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.evaluation is None:
+            raise DataError("expected truth-labelled events to test on; got none")
+        return self.evaluation.within(regions)
 
     def inputs(self, on: str) -> MethodInputs:
         """Returns what a method searches with: "data" or "snapshot"."""
@@ -83,15 +96,15 @@ class Material:
 
     def save(self, folder: Path) -> None:
         """Writes the arrays, uncompressed; densities are read from the snapshot again."""
-        arrays = {
+        arrays: dict[str, NDArray[Any] | None] = {
             "data": self.data,
             "samples": self.samples,
             "fresh": self.fresh,
-            "x": self.evaluation.x,
-            "label": self.evaluation.label,
-            "optimum": self.evaluation.optimum,
             "truth": self.truth,
         }
+        if self.evaluation is not None:
+            arrays["x"], arrays["label"] = self.evaluation.x, self.evaluation.label
+            arrays["optimum"] = self.evaluation.optimum
         for name, array in arrays.items():
             if array is not None:
                 np.save(folder / f"{name}.npy", array)
@@ -115,7 +128,9 @@ class Material:
                 found[name] = np.load(path, mmap_mode="r")
             elif name in _REQUIRED:
                 raise DataError(f"{path}: expected an array of the validation; got nothing")
-        evaluation = Evaluation(found["x"], found["label"], found.get("optimum"))
+        evaluation = None
+        if "x" in found:
+            evaluation = Evaluation(found["x"], found["label"], found.get("optimum"))
         names = ("data", "samples", "fresh", "truth")
         arrays = {name: found[name] for name in names if name in found}
         return cls(schema=schema, evaluation=evaluation, **arrays, **others)

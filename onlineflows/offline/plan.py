@@ -49,15 +49,20 @@ class Wanted:
 def plan(wanted: Wanted, material: Material, settings: ValidateConfig) -> list[Part]:
     """Returns the parts of a validation, the longest first.
 
+    Without truth-labelled events they are those that need none.
+
     Args:
         wanted: what was asked for.
         material: decides which methods can run.
         settings: draws and folds.
 
     Raises:
-        ConfigError: a method that was asked for by name can't run on what the snapshot holds.
+        ConfigError: what was asked for by name can't run on what the snapshot holds, or can't be
+            rated without truth labels.
     """
     folds = settings.folds
+    if material.evaluation is None:
+        return _unrated(wanted, folds)
     parts = [
         Part("cwola_data", "curve", {"on": "data"}, folds),
         Part("cwola_snapshot", "curve", {"on": "snapshot"}, folds * SCORING),
@@ -71,6 +76,21 @@ def plan(wanted: Wanted, material: Material, settings: ValidateConfig) -> list[P
     draws = range(settings.draws)
     parts += [Part(f"byte_equal_{i}", "byte_equal", {"draw": i}, 1) for i in draws]
     return parts
+
+
+def _unrated(wanted: Wanted, folds: int) -> list[Part]:
+    named = [f"--method {name}" for name in wanted.methods]
+    if wanted.compression:
+        named.append("--compression")
+    if named:
+        raise ConfigError(
+            f"{named[0]}: expected truth-labelled events, which searches are rated on; got none: "
+            "name some in an [evaluation] section, or leave the option out"
+        )
+    return [
+        Part("cwola_snapshot", "curve", {"on": "snapshot"}, folds * SCORING),
+        Part("likeness", "likeness", {}, folds),
+    ]
 
 
 def _methods(wanted: Wanted, material: Material, settings: ValidateConfig) -> list[Part]:

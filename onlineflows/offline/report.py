@@ -28,7 +28,7 @@ from onlineflows.offline.results_figures import closure_figure, compression_figu
 from onlineflows.offline.scores import MethodResult
 from onlineflows.offline.spectra import spectra_figure
 from onlineflows.offline.style import save_figure
-from onlineflows.offline.validate import Findings, MethodLine
+from onlineflows.offline.validate import Comparison, Findings, MethodLine
 from onlineflows.settings import ValidateConfig
 
 Document = dict[str, Any]
@@ -100,16 +100,6 @@ def build_report(
         distance: distance to the true density, where that is known.
     """
     comparison = findings.comparison
-    rated: Document = {
-        name: _rated(result, comparison.seconds.get(name))
-        for name, result in comparison.curves.items()
-    }
-    rated.setdefault("optimum", None)
-    rated["byte_equal"] |= {
-        "n_events": comparison.n_byte_equal,
-        "n_draws": comparison.n_draws,
-        "n_untrainable": comparison.n_untrainable,
-    }
     return {
         "format": 1,
         "run": run.name,
@@ -121,11 +111,11 @@ def build_report(
         "nats_to_truth_error": None if distance is None else distance.error,
         "nats_to_truth_events": None if distance is None else distance.n_events,
         "nats_to_truth_outside": None if distance is None else distance.n_outside,
-        "cwola": rated,
-        "evaluation": {
-            "n_signal": comparison.n_signal,
-            "n_background": comparison.n_background,
-        },
+        "unrated": findings.unrated or None,
+        "cwola": None if comparison is None else _compared(comparison),
+        "evaluation": None
+        if comparison is None
+        else {"n_signal": comparison.n_signal, "n_background": comparison.n_background},
         "methods": [_method(line) for line in findings.methods],
         "bump_hunt": {name: list(found) for name, found in findings.hunts.items()},
         "closure": list(findings.closure),
@@ -153,13 +143,14 @@ def validation_figures(
     comparison = findings.comparison
     regions = Regions(settings.signal_region, settings.sidebands)
     samples = TwoSamples(material.schema, material.samples, material.data_of_samples)
-    tested = f"{comparison.n_background:,} background, {comparison.n_signal:,} signal in the SR"
-    figures = {
-        "sic": sic_figure(comparison.curves, caption=tested),
-        "roc": roc_figure(comparison.curves, caption=tested),
-    }
+    figures = {}
+    if comparison is not None:
+        tested = f"{comparison.n_background:,} background, {comparison.n_signal:,} signal in the SR"
+        figures["sic"] = sic_figure(comparison.curves, caption=tested)
+        figures["roc"] = roc_figure(comparison.curves, caption=tested)
     if findings.methods:
-        figures["methods"] = methods_figure(findings.methods, optimum=comparison.optimum)
+        optimum = None if comparison is None else comparison.optimum
+        figures["methods"] = methods_figure(findings.methods, optimum=optimum)
     if findings.closure:
         figures["closure"] = closure_figure(findings.closure)
     resonant = material.schema.resonant
@@ -170,7 +161,7 @@ def validation_figures(
     if findings.compression is not None:
         figures["compression"] = compression_figure(findings.compression)
     figures["spectrum"] = spectrum_figure(samples, regions)
-    if len(history.nll) > 0:
+    if len(history.nll) > 1:  # one point is no line
         figures["nll"] = nll_figure(history)
     figures["marginals"] = marginals_figure(samples)
     figures["correlations"] = correlations_figure(samples)
@@ -197,8 +188,7 @@ def write_report(
     final.unlink(missing_ok=True)
     for name, figure in figures.items():
         save_figure(figure, folder / "figures", name)
-    curves = findings.comparison.curves
-    points = {name: _points(result) for name, result in curves.items()}
+    points = {name: _points(result) for name, result in findings.curves.items()}
     points |= {f"{line.name} on {line.on}": _points(line.result) for line in findings.methods}
     (folder / "curves.json").write_text(_as_json(points), encoding="utf-8")
     page = folder / "report.html"
@@ -208,10 +198,10 @@ def write_report(
 
 
 def summary_rows(report: Document) -> list[SummaryRow]:
-    """Returns the table of the comparison, best known first."""
+    """Returns the table of the comparison, best known first; no line where nothing is rated."""
     rows = []
     for name in ("optimum", "data", "snapshot", "byte_equal"):
-        rated = report["cwola"][name]
+        rated = report["cwola"] and report["cwola"][name]
         if rated is None:
             continue
         trained = rated["n_train_sr"] + rated["n_train_sb"]
@@ -245,6 +235,20 @@ def _method(line: MethodLine) -> Document:
         "n_trainings": line.n_trainings,
         **_rated(line.result, None),
     }
+
+
+def _compared(comparison: Comparison) -> Document:
+    rated: Document = {
+        name: _rated(result, comparison.seconds.get(name))
+        for name, result in comparison.curves.items()
+    }
+    rated.setdefault("optimum", None)
+    rated["byte_equal"] |= {
+        "n_events": comparison.n_byte_equal,
+        "n_draws": comparison.n_draws,
+        "n_untrainable": comparison.n_untrainable,
+    }
+    return rated
 
 
 def _rated(result: MethodResult, seconds: float | None) -> Document:

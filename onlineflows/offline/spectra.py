@@ -217,7 +217,8 @@ def _draw_pulls(
 def _legend(document: Mapping[str, Any]) -> str:
     local = rf"${document['z_local']:.1f}\,\sigma$ in the SR"
     sign = "> " if document["is_bound"] else ""
-    anywhere = rf"${sign}{document['z_global']:.1f}\,\sigma$ anywhere"
+    low, high = document["window"]
+    anywhere = rf"${sign}{document['z_global']:.1f}\,\sigma$ global in {low:g} to {high:g}"
     return f"{_fraction(document['cut'])}: {local}, {anywhere}"
 
 

@@ -57,8 +57,9 @@ def run_part(part: Part, material: Material, settings: ValidateConfig) -> Docume
 def curve(material: Material, settings: ValidateConfig, *, on: str) -> Document:
     """CWoLa on the data or on samples of the snapshot; of the latter also what it finds.
 
-    The classifier that was trained on samples is applied to events that it wasn't trained on: the
-    data, and fresh samples.
+    Without truth-labelled events it isn't rated, and finds what it finds all the same. The
+    classifier that was trained on samples is applied to events that it wasn't trained on: the data,
+    and fresh samples.
     """
     config = MethodConfig.from_settings(settings)
     index = ("data", "snapshot").index(on)
@@ -67,7 +68,9 @@ def curve(material: Material, settings: ValidateConfig, *, on: str) -> Document:
     trained = METHODS["cwola"].method(
         MethodInputs(events={"data": material.inputs(on).events_of("data")}), Training(config, rng)
     )
-    document: Document = {"result": result_document(_rated(trained, material, config))}
+    document: Document = {}
+    if material.evaluation is not None:
+        document["result"] = result_document(_rated(trained, material, config))
     if on == "snapshot":
         document["hunts"] = hunts(material, settings, trained.score)
     return document
@@ -76,7 +79,7 @@ def curve(material: Material, settings: ValidateConfig, *, on: str) -> Document:
 def byte_equal(material: Material, settings: ValidateConfig, *, draw: int) -> Document:
     """CWoLa on a random draw of as many events as fit into the snapshot's size."""
     config = MethodConfig.from_settings(settings)
-    tested = material.evaluation.within(config.regions)
+    tested = material.tested(config.regions)
     rng = _generators(settings)[2 + draw]
     rows = rng.choice(len(material.data), size=material.n_byte_equal, replace=False)
     inputs = MethodInputs(events={"data": material.data[rows]})
@@ -93,7 +96,7 @@ def method(
     """A method of the table, trained once."""
     config = MethodConfig.from_settings(settings)
     rng = np.random.default_rng([settings.seed, *f"{name} {on}".encode(), training])
-    tested = material.evaluation.within(config.regions)
+    tested = material.tested(config.regions)
     result = search(name, material.inputs(on), tested, config=config, rng=rng)
     return {"result": result_document(result)}
 
@@ -111,7 +114,7 @@ def background_closure(material: Material, settings: ValidateConfig) -> Document
     rng = np.random.default_rng([settings.seed, *b"closure"])
     inputs = MethodInputs(events={"data": material.samples})
     trained = METHODS["cwola"].method(inputs, Training(config, rng))
-    tested = material.evaluation.within(config.regions)
+    tested = material.tested(config.regions)
     data = material.densities.get("data")
     log_ratio = None if data is None else partial(anode_ratio, data, background)
     judge = Judge(trained.score, background, log_ratio)
@@ -214,7 +217,7 @@ def _searching(material: Material, settings: ValidateConfig) -> Search:
         inputs = MethodInputs(events={"data": x})
         return METHODS["cwola"].method(inputs, Training(config, rng)).score
 
-    return Search(train, material.evaluation.within(config.regions), config.min_background)
+    return Search(train, material.tested(config.regions), config.min_background)
 
 
 def _finite(value: float) -> float | None:
@@ -228,7 +231,7 @@ def _generators(settings: ValidateConfig) -> list[np.random.Generator]:
 
 
 def _rated(trained: Trained, material: Material, config: MethodConfig) -> MethodResult:
-    tested = material.evaluation.within(config.regions)
+    tested = material.tested(config.regions)
     rated = rate_score(trained.score(tested.x), tested.label, min_background=config.min_background)
     return replace(rated, n_train_sr=trained.n_train_sr, n_train_sb=trained.n_train_sb)
 

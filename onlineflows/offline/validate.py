@@ -21,6 +21,12 @@ from onlineflows.offline.searches import SnapshotSearches, StoredCurve
 from onlineflows.offline.studies import NOT_POSSIBLE, yields_of
 from onlineflows.settings import ValidateConfig
 
+NO_TRUTH = (
+    "no truth labels: significance improvement, AUC and ROC need labelled events that were not "
+    "trained on, as an [evaluation] section names them"
+)
+"""Why searches aren't rated."""
+
 Documents = Mapping[str, Document]
 """Of the finished parts, by name."""
 
@@ -84,22 +90,29 @@ class Findings:
     """Everything that the parts say together.
 
     Args:
-        comparison: the heart of it.
+        comparison: the heart of it; None where no truth is known.
         methods: further searches.
         hunts: bump hunts after cuts, by what was hunted in; see `spectra.hunts`.
         closure: lines of the closure table.
         compression: what the snapshot is worth in stored events; None where not asked for.
         likeness: two-sample tests of samples against data; None where not asked for.
         not_possible: what couldn't be done, by name, and why.
+        unrated: why there is no comparison; empty where there is one.
     """
 
-    comparison: Comparison
+    comparison: Comparison | None
     methods: tuple[MethodLine, ...] = ()
     hunts: Mapping[str, Sequence[Document]] = field(default_factory=dict)
     closure: tuple[Document, ...] = ()
     compression: CompressionResult | None = None
     likeness: Document | None = None
     not_possible: Mapping[str, str] = field(default_factory=dict)
+    unrated: str = ""
+
+    @property
+    def curves(self) -> dict[str, MethodResult]:
+        """The curves of the comparison by the names they have in the report."""
+        return {} if self.comparison is None else self.comparison.curves
 
 
 def assemble(
@@ -128,14 +141,16 @@ def assemble(
         else:
             hunts[name] = found
     compression = _compression(parts, possible, material, settings)
+    is_rated = material.evaluation is not None
     return Findings(
-        comparison=_comparison(parts, documents, material, settings),
+        comparison=_comparison(parts, documents, material, settings) if is_rated else None,
         methods=_methods(parts, possible),
         hunts=hunts,
         closure=tuple(possible.get("closure", {}).get("lines", ())),
         compression=compression,
         likeness=possible.get("likeness"),
         not_possible=refused,
+        unrated="" if is_rated else NO_TRUTH,
     )
 
 
@@ -143,7 +158,7 @@ def _comparison(
     parts: Sequence[Part], documents: Documents, material: Material, settings: ValidateConfig
 ) -> Comparison:
     config = MethodConfig.from_settings(settings)
-    tested = material.evaluation.within(config.regions)
+    tested = material.tested(config.regions)
     drawn = [documents[part.name] for part in parts if part.kind == "byte_equal"]
     draws = [result_of(document["result"]) for document in drawn]
     data, snapshot = documents["cwola_data"], documents["cwola_snapshot"]

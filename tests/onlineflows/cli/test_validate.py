@@ -145,13 +145,67 @@ def test_events_of_files_are_validated_on_their_labels(
     assert report["nats_to_truth"] is None
 
 
-def test_a_configuration_without_labelled_events_is_refused(
-    refused, finished_run: Path, tmp_path: Path
+@pytest.fixture
+def unlabelled(tmp_path: Path) -> Path:
+    """A configuration of events of which nobody knows which are signal."""
+    with open_sink(tmp_path / "data.root", LHCO) as sink:
+        sink.write(StandinDensity().sample(3000, 1000, seed=1)[0].astype(np.float32))
+    source = expressions(tmp_path / "data.root", "source").replace('label = "label"\n', "")
+    (tmp_path / "data.toml").write_text(source + "[validate]\nfolds = 2\n")
+    return tmp_path / "data.toml"
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_without_truth_bumps_are_hunted_and_nothing_is_rated(
+    jobs: int, command, finished_run: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
-    write_labelled(tmp_path / "train.root", seed=1)
-    (tmp_path / "mine.toml").write_text(expressions(tmp_path / "train.root", "source"))
-    said = refused("validate", finished_run, "-q", "--data", tmp_path / "mine.toml")
-    assert "expected an [evaluation] section with truth-labelled events" in said
+    target = tmp_path / "report"
+    said = command(
+        "validate", finished_run, "-q", "--data", unlabelled, "-o", target, "--jobs", jobs
+    )
+    assert (said.code, said.err) == (0, "")
+    assert "no truth labels: " in said.out
+    assert "an [evaluation] section" in said.out
+    assert "bump hunt in data, excess in the signal region: " in said.out
+    assert re.search(r"σ with all events, -?\d+\.\d σ with 10 % kept", said.out)
+    assert "samples against data: " in said.out
+    report = json.loads((target / "report.json").read_text())
+    assert (report["cwola"], report["evaluation"], report["methods"]) == (None, None, [])
+    assert report["unrated"].startswith("no truth labels: ")
+    assert set(report["bump_hunt"]) == {"data", "samples"}
+    assert report["likeness"]["classifier_auc"]["statistic"] > 0
+    assert report["not_possible"] == {}
+    figures = {path.stem for path in (target / "figures").iterdir()}
+    assert {"bump_data", "bump_samples", "spectrum", "marginals", "correlations"} <= figures
+    assert not {"sic", "roc", "methods", "compression"} & figures
+
+
+@pytest.mark.parametrize("option", [("--method", "cwola"), ("--compression",)])
+def test_what_needs_truth_is_refused_by_name_where_there_is_none(
+    option: tuple[str, ...], refused, finished_run: Path, unlabelled: Path
+) -> None:
+    said = refused("validate", finished_run, "-q", "--data", unlabelled, *option)
+    assert f"{' '.join(option)}: expected truth-labelled events" in said
+    assert "[evaluation]" in said
+
+
+def test_events_without_labels_are_no_evaluation(
+    refused, finished_run: Path, unlabelled: Path
+) -> None:
+    text = unlabelled.read_text()
+    source = text.partition("[validate]")[0]
+    unlabelled.write_text(text + source.replace("source", "evaluation"))
+    said = refused("validate", finished_run, "-q", "--data", unlabelled)
+    assert "[evaluation]: expected events with truth labels; got none" in said
+
+
+def test_the_default_range_of_the_fit_must_hold_the_signal_region_that_is_searched(
+    refused, finished_run: Path
+) -> None:
+    regions = ("validate.signal_region=[1.5, 2.0]", "validate.sidebands=[[1.3, 1.5]]")
+    said = refused("validate", finished_run, "-q", settings=regions)
+    assert "validate.fit_range: expected a range that begins below and ends above" in said
+    assert "validate.signal_region (1.5, 2.0); got (2.9, 6.9), the default" in said
 
 
 @pytest.mark.parametrize("section", ["source", "evaluation"])

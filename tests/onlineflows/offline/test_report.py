@@ -177,14 +177,14 @@ def few_events() -> Material:
     return Material(schema, x, x, x, evaluation, snapshot_nbytes=1000)
 
 
-@pytest.mark.parametrize("n_entries", [0, 3])
+@pytest.mark.parametrize("n_entries", [0, 1, 3])
 def test_the_nll_is_drawn_where_there_is_a_history(comparison: Comparison, n_entries: int) -> None:
     history = History(np.arange(n_entries), np.ones(n_entries))
 
     figures = validation_figures(Findings(comparison), few_events(), history, ValidateConfig())
 
     always = {"sic", "roc", "spectrum", "marginals", "correlations"}
-    assert set(figures) == (always if n_entries == 0 else always | {"nll"})
+    assert set(figures) == (always if n_entries < 2 else always | {"nll"})
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +199,7 @@ def findings(comparison: Comparison) -> Findings:
         "observed": 5000.0,
         "background": [4000.0, 50.0],
         "z_local": 12.3,
+        "window": [3.4, 3.5000000000000004],
         "z_global": 3.3,
         "is_bound": True,
         "n_toys": 2000,
@@ -237,10 +238,44 @@ def test_further_studies_have_figures_and_tables(findings: Findings, tmp_path: P
     page = write_report(tmp_path, report, findings, {"closure": figures["closure"]}).read_text()
 
     assert {"methods", "bump_data", "bump_samples", "closure", "compression"} <= set(figures)
-    for text in ("12.3 σ", "&gt; 3.3 σ", "0.900 ± 0.030", "samples of the sideband model", "CWoLa"):
+    for text in (
+        "12.3 σ",
+        "3.4–3.5<",
+        "&gt; 3.3 σ",
+        ">10 %<",
+        "0.900 ± 0.030",
+        "samples of the sideband model",
+        "CWoLa",
+    ):
         assert text in page
     assert "no &lt;densities&gt;" in page
     assert set(json.loads((tmp_path / "curves.json").read_text())) >= {"cwola on data", "data"}
+
+
+def test_without_truth_the_page_says_why_and_leaves_out_what_is_rated(
+    findings: Findings, tmp_path: Path
+) -> None:
+    unrated = Findings(None, hunts=findings.hunts, unrated="no truth labels: <why>")
+    figures = validation_figures(unrated, few_events(), History(), ValidateConfig())
+    report = build_report(unrated, RUN, ValidateConfig())
+    page = write_report(tmp_path, report, unrated, {}).read_text()
+
+    assert (report["cwola"], report["evaluation"]) == (None, None)
+    assert report["unrated"] == "no truth labels: <why>"
+    assert summary_rows(report) == []
+    assert set(figures) == {"bump_data", "bump_samples", "spectrum", "marginals", "correlations"}
+    shown = page.partition("<details>")[0]
+    assert "Nothing rates it here: no truth labels: &lt;why&gt;." in shown
+    assert not [word for word in ("max SIC", "evaluated on", "DeLong", "None") if word in shown]
+    assert json.loads((tmp_path / "curves.json").read_text()) == {}
+
+
+def test_tables_scroll_by_themselves(findings: Findings, tmp_path: Path) -> None:
+    page = write_report(tmp_path, build_report(findings, RUN, ValidateConfig()), findings, {})
+    text = page.read_text()
+
+    assert text.count("<table>") == text.count('<div class="scroll"><table>') > 4
+    assert ".scroll { overflow-x: auto; }" in text
 
 
 def test_two_sample_tests_are_in_the_report(findings: Findings, tmp_path: Path) -> None:

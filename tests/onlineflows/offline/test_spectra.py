@@ -89,3 +89,5 @@ def test_the_figure_has_a_panel_of_pulls_for_each_cut(found: list[Document]) -> 
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert len(legend.get_texts()) == 3
+    low, high = found[2]["window"]
+    assert f"global in {low:g} to {high:g}" in legend.get_texts()[2].get_text()

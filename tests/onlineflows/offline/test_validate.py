@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from onlineflows.errors import ConfigError, DataError
 from onlineflows.offline.material import Material
 from onlineflows.offline.parts import Part
 from onlineflows.offline.plan import Wanted, plan
+from onlineflows.offline.regions import Regions
 from onlineflows.offline.scores import Evaluation, average
 from onlineflows.offline.studies import run_part
 from onlineflows.offline.validate import Comparison, Findings, assemble
@@ -55,7 +57,9 @@ def find(
 
 
 def run(material: Material, settings: ValidateConfig = SETTINGS) -> Comparison:
-    return find(material, settings).comparison
+    found = find(material, settings).comparison
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +73,9 @@ def test_curves_have_the_names_of_the_report(comparison: Comparison) -> None:
 
 def test_without_exact_scores_there_is_no_optimum() -> None:
     material = make_material(snapshot_nbytes=24)
-    blind = dataclasses.replace(
-        material, evaluation=dataclasses.replace(material.evaluation, optimum=None)
-    )
+    tested = material.evaluation
+    assert tested is not None
+    blind = dataclasses.replace(material, evaluation=dataclasses.replace(tested, optimum=None))
 
     assert list(run(blind).curves) == ["data", "snapshot", "byte_equal"]
 
@@ -176,6 +180,48 @@ def test_what_the_events_do_not_allow_is_told_and_the_rest_goes_on() -> None:
         ("cwola", "data"),
         ("cwola", "snapshot"),
     ]
+
+
+def without_truth() -> Material:
+    return dataclasses.replace(make_material(), evaluation=None, truth=None)
+
+
+def test_without_truth_bumps_are_hunted_and_nothing_is_rated() -> None:
+    found = find(without_truth(), wanted=Wanted("full"))
+
+    assert (found.comparison, found.curves, found.methods) == (None, {}, ())
+    assert found.unrated.startswith("no truth labels: ")
+    assert set(found.hunts) == {"data", "samples"}
+    assert found.likeness is not None
+    assert found.not_possible == {}
+
+
+def test_bumps_are_the_same_with_and_without_truth() -> None:
+    assert find(without_truth()).hunts == find(make_material()).hunts
+
+
+@pytest.mark.parametrize(
+    ("wanted", "option"),
+    [(Wanted(methods=("cwola",)), "--method cwola"), (Wanted(compression=True), "--compression")],
+)
+def test_without_truth_what_is_rated_is_refused_by_name(wanted: Wanted, option: str) -> None:
+    with pytest.raises(ConfigError, match=f"{option}: expected truth-labelled events"):
+        plan(wanted, without_truth(), SETTINGS)
+
+
+def test_without_truth_nothing_is_tested_on_it() -> None:
+    with pytest.raises(DataError, match="expected truth-labelled events to test on; got none"):
+        without_truth().tested(Regions())
+
+
+def test_material_without_truth_reaches_another_process(tmp_path: Path) -> None:
+    material = without_truth()
+    material.save(tmp_path)
+
+    again = Material.load(tmp_path, SCHEMA, snapshot_nbytes=12_000)
+
+    assert (again.evaluation, again.truth) == (None, None)
+    assert again.fingerprint == material.fingerprint
 
 
 def test_the_closure_needs_a_model_of_the_sidebands() -> None:
