@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onlineflows.errors import SnapshotError
+from onlineflows.online.history import newest, points_of, told
 from onlineflows.online.rundir import RunDirectory, is_number, lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, unsealed
 from streams.telemetry import ConsumerTelemetry, DriftAlarm, HistoryPoint
@@ -50,9 +51,9 @@ class SnapshotEntry:
 
     @property
     def nll(self) -> float | None:
-        """NLL of the events that were new then; None where it wasn't known."""
-        points = self.manifest["history"]["points"]
-        return float(points[-1][1]) if points else None
+        """Mean NLL of the newest events then; None where it wasn't known."""
+        found = newest(points_of(self.manifest["history"]))
+        return None if found is None else found.nll
 
     @property
     def gate(self) -> Mapping[str, Any]:
@@ -183,9 +184,7 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
             buffer_fill=0.0,
             buffer_nbytes=0,
             lumisection=0,
-            history=[
-                HistoryPoint(int(n), float(nll)) for n, nll, _ in manifest["history"]["points"]
-            ],
+            history=[HistoryPoint(p.n_seen, p.nll) for p in told(points_of(manifest["history"]))],
             alarms=[DriftAlarm(int(n), int(ls), a, b) for n, ls, a, b in drift["alarms"]],
             n_alarms=int(drift["n_alarms"]),
             marginals=[],

@@ -102,7 +102,7 @@ def test_a_snapshot_is_listed_with_its_gate(tmp_path, snapshot) -> None:
     entry = RunFolder(tmp_path).look().lanes["train"].snapshots[0]
     row = snapshot_row("000001", entry, lumisection=7)
     assert row["name"] == "000001 (final)"
-    assert (row["gate"], row["lumisection"], row["nll"]) == ("passed, 1.25 of 2.50", "7", "-1.500")
+    assert (row["gate"], row["lumisection"], row["nll"]) == ("passed, 1.25 of 2.50", "7", "-1.250")
 
 
 def test_a_snapshot_without_a_gate_is_listed(tmp_path, snapshot) -> None:
