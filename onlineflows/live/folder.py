@@ -173,7 +173,7 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
             lane=int(manifest["config"].get("wire", {}).get("lane", 0)),
             n_seen=int(manifest["n_seen"]),
             n_trained=int(accounts.get("trained", manifest["n_trained"])),
-            n_events=ledger.get("sent"),
+            n_events=_whole(manifest.get("stream")),
             n_uses=int(manifest["n_uses"]),
             n_steps=int(manifest["n_steps"]),
             train_s=float(manifest["train_seconds"]),
@@ -193,6 +193,12 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _whole(stream: object) -> int | None:
+    """Events in the whole run, as its producer announced them; None where it couldn't."""
+    n_events = stream.get("n_events") if isinstance(stream, dict) else None
+    return None if n_events is None else int(n_events)
 
 
 def _read_entry(path: Path, stamp: int) -> SnapshotEntry | None:
