@@ -7,7 +7,7 @@ import pytest
 from onlineflows.live import figures
 from onlineflows.live.draws import Draw
 from onlineflows.live.echarts import Options
-from onlineflows.live.folder import Record
+from onlineflows.live.folder import Record, RunFolder
 from onlineflows.live.pace import Stretch
 from onlineflows.live.spectrum import Spectrum
 from streams.schema import Feature
@@ -72,6 +72,14 @@ def test_a_histogram_is_drawn_from_edge_to_edge() -> None:
 
 
 def test_the_model_is_scaled_to_the_events_of_the_window() -> None:
+def test_snapshots_are_marked_on_the_line(learner, tmp_path, snapshot) -> None:
+    snapshot(tmp_path, "000001", n_seen=700)
+    snapshot(tmp_path, "000002", n_seen=950, history={"points": [[950, 40.0, 256]]})
+    entries = RunFolder(tmp_path).look().lanes["train"].snapshots
+    options = figures.nll({"train": learner()}, {"train": entries})  # -1.5 at 500, -1.25 at 900
+    assert series(options, "snapshot")["data"] == [[700, -1.375], [950, -1.25]]
+
+
     model = series(figures.marginal(SEEN, drawn(np.array([2.5, 3.5, 3.6, 9.0]))), "model")["data"]
     assert [n for _, n in model] == [10, 20, 0, 0, 0]
 
