@@ -58,13 +58,14 @@ def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]
         area["lineStyle"]["width"] = 1
         series.append(area | {"yAxisIndex": 1, "areaStyle": {"opacity": 0.12}})
     axes = [
-        value_axis("events/s", formatter=SHORT) | {"min": 0},
-        value_axis("dead time") | {"min": 0, "max": 1, "splitLine": {"show": False}},
+        value_axis("", formatter=SHORT) | {"min": 0},
+        value_axis("") | {"min": 0, "max": 1, "splitLine": {"show": False}},
     ]
     axes[1]["axisLabel"][":formatter"] = "v => Math.round(100 * v) + ' %'"
     axes[1]["show"] = len(series) > 2 + len(learners)
     options = plot_of(series, x={"type": "time", **faint()}, y=axes)
-    options["xAxis"]["axisLabel"] = {"hideOverlap": True}
+    # Times at the ends keep clear of the zeros beside them.
+    options["xAxis"]["axisLabel"] = {"hideOverlap": True, "margin": 13}
     return options
 
 
@@ -88,7 +89,7 @@ def nll(
     options = plot_of(
         series,
         x=value_axis("events seen", formatter=SHORT) | {"nameLocation": "middle", "nameGap": 26},
-        y=value_axis("NLL [nats]", formatter=ROUND) | {"scale": True},
+        y=value_axis("", formatter=ROUND) | {"scale": True},
     )
     low, high = _settled([p.nll for said in learners.values() for p in said.history])
     if low is not None:

@@ -50,7 +50,7 @@ class Page:
         self._tile_row = ui.element("div").classes("of-tiles")
         with ui.element("div").classes("of-main"):
             self._rates = Plot("events per second", "rates")
-            self._nll = Plot("NLL of new events, before they are trained on", "nll")
+            self._nll = Plot("NLL of new events, before they are trained on [nats]", "nll")
             self._spectrum = Plot("spectrum of the resonant feature", "spectrum")
         with ui.element("div").classes("of-heading"):
             ui.label("Newest events against the model")

@@ -46,6 +46,12 @@ def test_dead_time_has_an_axis_only_where_there_is_some() -> None:
     assert with_some["yAxis"][1]["show"]
 
 
+def test_no_axis_is_named_where_the_legend_is(learner) -> None:
+    rates = figures.rates([stretch(1.0, dead=0.25)], {"train": [stretch(1.0)]})
+    nll = figures.nll({"train": learner()}, {})
+    assert [axis["name"] for axis in (*rates["yAxis"], nll["yAxis"])] == ["", "", ""]
+
+
 def test_each_lane_has_a_line_of_its_own(learner) -> None:
     lanes = {f"train lane-{k}": learner(lane=k) for k in range(20)}
     names = [s["name"] for s in figures.nll(lanes, {})["series"]]
@@ -66,12 +72,6 @@ def test_the_nll_axis_is_not_spoilt_by_the_first_values(learner) -> None:
     assert axis["max"] < -1.0
 
 
-def test_a_histogram_is_drawn_from_edge_to_edge() -> None:
-    data = series(figures.marginal(SEEN, None), "newest events")["data"]
-    assert data == [[2.0, 5], [3.0, 20], [4.0, 10], [5.0, 0], [6.0, 0]]
-
-
-def test_the_model_is_scaled_to_the_events_of_the_window() -> None:
 def test_snapshots_are_marked_on_the_line(learner, tmp_path, snapshot) -> None:
     snapshot(tmp_path, "000001", n_seen=700)
     snapshot(tmp_path, "000002", n_seen=950, history={"points": [[950, 40.0, 256]]})
@@ -80,6 +80,12 @@ def test_snapshots_are_marked_on_the_line(learner, tmp_path, snapshot) -> None:
     assert series(options, "snapshot")["data"] == [[700, -1.375], [950, -1.25]]
 
 
+def test_a_histogram_is_drawn_from_edge_to_edge() -> None:
+    data = series(figures.marginal(SEEN, None), "newest events")["data"]
+    assert data == [[2.0, 5], [3.0, 20], [4.0, 10], [5.0, 0], [6.0, 0]]
+
+
+def test_the_model_is_scaled_to_the_events_of_the_window() -> None:
     model = series(figures.marginal(SEEN, drawn(np.array([2.5, 3.5, 3.6, 9.0]))), "model")["data"]
     assert [n for _, n in model] == [10, 20, 0, 0, 0]
 
