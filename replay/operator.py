@@ -106,11 +106,14 @@ class Operator:
             case "resume":
                 self.is_paused = False
                 return Reply(True, f"goes on at event {now.next_event:,}")
+            case "step" | "burst" if amount is not None and amount < 1:
+                return Reply(False, f"{request.verb}: expected at least 1; got {amount:g}")
             case "step":
                 self.is_paused = True
                 self._n_steps += _whole(amount, 1)
-                return Reply(True, f"paused; {self._n_steps:,} batches will be sent")
-            case "burst" if amount:
+                batches = "1 batch" if self._n_steps == 1 else f"{self._n_steps:,} batches"
+                return Reply(True, f"paused; {batches} will be sent")
+            case "burst" if amount is not None:
                 self._burst_end = max(self._burst_end, now.next_event) + _whole(amount, 1)
                 return Reply(True, f"events up to {self._burst_end:,} are sent at once")
             case "seek" if amount is not None:

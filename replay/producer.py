@@ -531,14 +531,17 @@ class _Loop:
         self._last_progress_s = now
         _, n_trained = self._sender.progress
         self._look_for_stall(now, n_trained)
+        self._show_progress(now)
+
+    def _show_progress(self, now: float) -> None:
         if self._on_progress is None:
             return
         self._on_progress(
             Progress(
-                next_event=self._batcher.next_event,
+                next_event=self._next_event,
                 n_events=self._begin.n_events,
                 counts=self._totals,
-                n_trained=n_trained,
+                n_trained=self._sender.progress[1],
                 elapsed_s=now - self._began_s,
                 is_connected=self._sender.is_connected,
                 is_stalled=self._stalls.is_stalled,
@@ -611,6 +614,7 @@ class _Loop:
         self._condition = condition
         self._has_ended = True
         self._operator.publish(self._telemetry)
+        self._show_progress(self._clock())
         live_ns, dead_ns = self._live.totals_ns
         return ProducerReport(
             ledger=self._sender.ledger,

@@ -51,7 +51,7 @@ def load_fastjet() -> ModuleType:
     except ImportError as error:
         raise InputError(
             "expected fastjet, which turns particles into jets; it isn't installed; "
-            "pip install onlineflows[particles]"
+            'pip install "onlineflows[particles]"'
         ) from error
     # The public wrapper lacks this method, and a banner would spoil JSON on standard output.
     fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # noqa: SLF001

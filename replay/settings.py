@@ -1,7 +1,7 @@
 """What the user says of the producer: where events come from and how fast. Loads no reader."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from streams.errors import InputError
@@ -9,14 +9,16 @@ from streams.settings import require_at_least
 
 MAX_RATE_HZ = 1e12
 """More events per second than any machine can send."""
-_RATES = {
-    "constant": ("rate_hz",),
-    "poisson": ("rate_hz",),
-    "fill": ("rate_hz",),
-    "ramp": ("rate_hz", "peak_hz"),
-    "bursts": ("rate_hz", "peak_hz"),
+_USED: dict[str, tuple[str, ...]] = {
+    "asap": (),
+    "constant": ("rate_hz", "speed"),
+    "recorded": ("speed",),
+    "poisson": ("rate_hz", "speed"),
+    "ramp": ("rate_hz", "speed", "peak_hz", "period_s"),
+    "bursts": ("rate_hz", "speed", "peak_hz", "period_s", "burst_s"),
+    "fill": ("rate_hz", "speed"),
 }
-"""Which rates each kind of arrivals has."""
+"""Which numbers each kind of arrivals heeds."""
 
 MAX_NAME_LENGTH = 60
 MAX_PRESCALE = 1_000_000_000
@@ -233,13 +235,30 @@ class PacingConfig:
                 )
         else:
             _require_positive("pacing", self, "rate_hz")
-        for name in _RATES.get(self.arrivals, ()):
-            if getattr(self, name) * self.speed > MAX_RATE_HZ:
+        for name in _USED[self.arrivals]:
+            if name.endswith("_hz") and getattr(self, name) * self.speed > MAX_RATE_HZ:
                 raise InputError(
                     f"pacing.{name}: expected at most {MAX_RATE_HZ:g} after the speed factor; "
                     f"got {getattr(self, name)} * {self.speed}"
                 )
         require_at_least(0, "pacing.seed", self.seed)
+
+    @property
+    def unheeded(self) -> tuple[str, ...]:
+        """Numbers that differ from their defaults, and that these arrivals don't heed.
+
+        Example:
+            >>> PacingConfig(rate_hz=100.0).unheeded
+            ('rate_hz',)
+            >>> PacingConfig(arrivals="constant", rate_hz=100.0).unheeded
+            ()
+        """
+        numbers = {f.name: f.default for f in fields(self) if f.name in _USED["bursts"]}
+        return tuple(
+            name
+            for name, default in numbers.items()
+            if getattr(self, name) != default and name not in _USED[self.arrivals]
+        )
 
 
 @dataclass(frozen=True, slots=True)

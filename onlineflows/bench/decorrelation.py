@@ -14,6 +14,9 @@ from onlineflows.bench.study import Key, Row
 from onlineflows.bench.table import Table
 from onlineflows.offline.shift import shift
 
+PLACES = ("truth", "data", "snapshot")
+"""The order of the lines."""
+
 
 def keys(setting: SearchSetting) -> list[Key]:
     """Returns the cells of the study: those of `search` with the most signal, shifted and not."""
@@ -74,6 +77,7 @@ def _group(row: Row) -> tuple[str, float]:
 def _table(group: tuple[str, float], rows: Sequence[Row]) -> Table:
     header = ("method", "on", "max SIC", "shifted", "AUC", "shifted")
     lines = []
+    rows = sorted(rows, key=lambda row: PLACES.index(row["on"]))
     for method, on in dict.fromkeys((row["method"], row["on"]) for row in rows):
         found = [r for r in rows if (r["method"], r["on"]) == (method, on)]
         cells = (

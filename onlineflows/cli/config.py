@@ -41,6 +41,8 @@ from streams.schema import LHCO
 from streams.settings import OperationConfig, WireConfig
 
 DEFAULT_NAME = "default"
+DATA = (".root", ".h5", ".hdf5", ".npy", ".parquet")
+"""How the names of files of events end, which people give in place of a configuration."""
 
 NAME_NBYTES = 60
 """Longest name of a run: the learner greets with it, and no greeting may be longer."""
@@ -152,6 +154,12 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     if path is None:
         # Without a file the events are the stand-in's, whatever else is said of them.
         overrides = ["source.type=standin", *overrides]
+    elif path.suffix.lower() in DATA:
+        raise ConfigError(
+            f"{path}: expected a configuration file (TOML), whose source.paths names this one; got "
+            "the events themselves; `onlineflows look FILE` shows what a ROOT file holds, "
+            "`onlineflows data verify FILE` one of the LHC Olympics"
+        )
     config = load(Config, path, overrides)
     if config.run.name:
         return config

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from onlineflows.cli.exits import DONE, FAILED
+from onlineflows.cli.health import ENDED, last_words
 from onlineflows.cli.output import Output
 from onlineflows.errors import ConfigError
 from onlineflows.live.places import places_of
@@ -15,6 +16,8 @@ from streams.errors import TransportError, nearest
 OF_PRODUCER = ("pause", "resume", "step", "burst", "seek", "set-rate")
 AS_FAST_AS_POSSIBLE = "asap"
 TIMEOUT_S = 10.0
+LEAST: dict[Verb, int] = {"step": 1, "burst": 1}
+"""Numbers below make no sense."""
 
 
 def ctl(folder: Path, verb: str, amount: str | None, output: Output) -> int:
@@ -65,8 +68,10 @@ def request_of(verb: str, amount: str | None) -> Request:
         number = float(amount)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= 2**62:
-        raise ConfigError(f"ctl {verb}: expected the {meaning}; got {amount!r}")
+    least = LEAST.get(known, 0)
+    if not least <= number <= 2**62:
+        above = f", at least {least}" if least else ""
+        raise ConfigError(f"ctl {verb}: expected the {meaning}{above}; got {amount!r}")
     return Request(known, number)
 
 
@@ -84,12 +89,30 @@ def _addressed(folder: Path, verb: Verb) -> dict[str, Place]:
     else:
         chosen, wanted = places, "a daemon"
     if not chosen:
+        _require_run(folder)
         got = ", ".join(places) or "no daemon"
         raise ConfigError(
             f"{folder}: expected {wanted} that runs there with operation.console on; got {got}; "
             "name the run directory of a daemon on this machine, such as runs/demo"
         )
     return chosen
+
+
+def _require_run(folder: Path) -> None:
+    """Raises ConfigError where nobody could answer: there is no run, or all of it has ended."""
+    if not folder.is_dir():
+        there = [p.name for p in folder.parent.glob("*") if p.is_dir()]
+        raise ConfigError(
+            f"{folder}: expected a run directory such as runs/demo; there is none; "
+            f"{nearest(folder.name, there)}"
+        )
+    last = {name: d["state"] for name, d in last_words(folder).items()}
+    if last and all(state in (*ENDED, "failed") for state in last.values()):
+        how = ", ".join(f"{name} {state}" for name, state in last.items())
+        raise ConfigError(
+            f"{folder}: expected daemons that run; all of them have ended ({how}); see "
+            f"`onlineflows health {folder}` and `onlineflows inspect {folder}`"
+        )
 
 
 def _asked(place: Place, request: Request) -> Reply:

@@ -101,6 +101,11 @@ def health(
     return DONE if all(d["healthy"] for d in documents.values()) else FAILED
 
 
+def last_words(folder: Path, *, max_age_s: float = MAX_AGE_S) -> dict[str, dict[str, Any]]:
+    """Returns what each daemon of a run has said of itself last, by name (see `judge`)."""
+    return {name: judge(path, max_age_s, time.time()) for name, path in _files_in(folder).items()}
+
+
 def _files_in(folder: Path) -> dict[str, Path]:
     """Health files by the daemon's name: of the run, and of the lanes within it."""
     found = {name: folder / file for name, file in FILES.items()}

@@ -13,7 +13,9 @@ from rich.text import Text
 from onlineflows.cli.exits import DONE
 from onlineflows.cli.output import Output
 from onlineflows.errors import ConfigError, SnapshotError
+from onlineflows.offline.changes import newest_point
 from onlineflows.offline.inspection import History
+from onlineflows.online.history import HistoryPoint
 from onlineflows.online.manifest import Manifest, ModelEntry
 from onlineflows.online.rundir import lane_folders
 from onlineflows.online.snapshot import Snapshot, find_snapshot, read_snapshot, snapshot_nbytes
@@ -92,7 +94,6 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
     """Returns what is worth knowing of a snapshot, ready to print."""
     manifest = snapshot.manifest
     skipped = sum(manifest.ledger.get("skipped", {}).values())
-    history = manifest.history["points"]
     prescales = [
         f"{p.name}: 1 in {p.keep}{f' of {p.select}' if p.select else ''}"
         for p in prescales_of(manifest)
@@ -109,7 +110,7 @@ def facts(path: Path, snapshot: Snapshot) -> dict[str, str]:
         "trained": f"{manifest.n_trained:,} ({manifest.n_uses:,} uses, {manifest.n_steps:,} steps)",
         "skipped, lost": f"{skipped:,}, {manifest.ledger.get('lost', 0):,}",
         "time learning": f"{manifest.train_seconds:,.1f} s",
-        "newest NLL": f"{history[-1][1]:.4f} nats per event" if history else "none yet",
+        "newest NLL": _nll(newest_point(manifest)),
         "drift alarms": str(manifest.drift.get("n_alarms", 0)),
         "gate": _gate(manifest.gate),
         "condition": "; ".join(manifest.tainted) or "good",
@@ -163,6 +164,12 @@ def _gate(verdict: Mapping[str, Any]) -> str:
     said = "passed" if verdict["passed"] else "FAILED"
     found, allowed = verdict["statistic"], verdict["threshold"]
     return f"{said}: {found:.2f} of {allowed:.2f} allowed, on {verdict['n']:,} newest events"
+
+
+def _nll(newest: HistoryPoint | None) -> str:
+    if newest is None:
+        return "none yet"
+    return f"{newest.nll:.4f} nats per event, mean of the newest {newest.n:,} evaluated"
 
 
 def history_of(manifest: Manifest) -> History:

@@ -756,7 +756,10 @@ def health(
     raise typer.Exit(body(directory, output, max_age_s=max_age_s))
 
 
-@app.command(epilog="Example: onlineflows ctl runs/demo set-rate 50000")
+@app.command(
+    epilog="Example: onlineflows ctl runs/demo set-rate 50000",
+    context_settings={"ignore_unknown_options": True},  # a number may be negative, and is refused
+)
 def ctl(
     directory: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     verb: Annotated[

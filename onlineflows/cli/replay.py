@@ -137,6 +137,12 @@ def produce(
     Raises:
         StreamError: the input, the address or the consumer is at fault.
     """
+    if config.pacing.unheeded:
+        logger.warning(
+            'pacing.arrivals = "%s" does not heed %s; "constant" and "poisson" have a rate',
+            config.pacing.arrivals,
+            ", ".join(f"pacing.{name}" for name in config.pacing.unheeded),
+        )
     source = open_source(config.source)
     try:
         with console(config.run.path, "replay", config.operation) as operated:

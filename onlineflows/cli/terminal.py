@@ -5,12 +5,12 @@ second; there is no thread.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -28,6 +28,8 @@ EVERY_S = 0.25
 
 COLUMNS = (("rate", "speed", "nll"), ("dead", "buffer", "alarms"), ("credit", "snapshot"))
 """Numbers by column."""
+GAP = 2
+"""Between columns."""
 
 
 @contextmanager
@@ -120,10 +122,7 @@ def view_of(
     of = f"{label} {done:,}" + (f" of {total:,}" if total else "")
     head.add_row(Text(of, style="bold"), ProgressBar(total or None, done, width=30))
     tiles = {tile.key: tile for tile in tiles_of(state, now)}
-    body = Table.grid(padding=(0, 3))
-    for keys in zip_longest(*COLUMNS):
-        body.add_row(*(_cell(tiles[key]) if key else "" for key in keys))
-    lines: list[RenderableType] = [head, body]
+    lines: list[RenderableType] = [head, Numbers(tiles)]
     for name, said in state.heard_learners.items():
         line = sparkline([point.nll for point in said.history], width=48)
         if line:
@@ -134,8 +133,43 @@ def view_of(
     return Group(*lines)
 
 
-def _cell(tile: Tile) -> Text:
-    more = f" ({tile.more})" if tile.more else ""
+class Numbers:
+    """The numbers that matter now, in three lines: as much is said of each as has room.
+
+    Args:
+        tiles: by their keys.
+    """
+
+    def __init__(self, tiles: Mapping[str, Tile]) -> None:
+        self._tiles = tiles
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        cells = self._cells(options.max_width)
+        table = Table.grid(padding=(0, GAP))
+        for keys in zip_longest(*COLUMNS, fillvalue=""):
+            table.add_row(*(cells.get(key, "") for key in keys))
+        yield table
+
+    def _cells(self, width: int) -> dict[str, Text]:
+        """What is written of each; more of those that somebody should look at, then the shortest.
+
+        Args:
+            width: letters of a line.
+        """
+        cells = {key: _cell(self._tiles[key], "") for keys in COLUMNS for key in keys}
+        widths = [max(cells[key].cell_len for key in keys) for keys in COLUMNS]
+        room = width - GAP * (len(COLUMNS) - 1)
+        columns = {key: i for i, keys in enumerate(COLUMNS) for key in keys}
+        explained = [self._tiles[key] for key in columns if self._tiles[key].more]
+        for tile in sorted(explained, key=lambda tile: (not tile.is_bad, len(tile.more))):
+            cell, i = _cell(tile, f" ({tile.more})"), columns[tile.key]
+            wider = [*widths[:i], max(widths[i], cell.cell_len), *widths[i + 1 :]]
+            if sum(wider) <= room:
+                cells[tile.key], widths = cell, wider
+        return cells
+
+
+def _cell(tile: Tile, more: str) -> Text:
     cell = Text(f"{tile.name} ")
     cell.append(tile.value, style="bold red" if tile.is_bad else "bold")
     cell.append(more, style="dim")

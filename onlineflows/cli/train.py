@@ -108,7 +108,11 @@ def conclude(report: ConsumerReport, output: Output) -> int:
             f"the ledgers do not balance: {report.ledger['unaccounted']} events unaccounted for; "
             + "; ".join(report.problems)
         )
-    return FAILED if report.condition == "ABORTED" else DONE
+    return FAILED if report.condition == "ABORTED" or _learned_nothing(report) else DONE
+
+
+def _learned_nothing(report: ConsumerReport) -> bool:
+    return report.condition == "TAINTED" and not report.ledger["trained"]
 
 
 def _document(report: ConsumerReport) -> dict[str, Any]:
@@ -133,6 +137,11 @@ def _text(report: ConsumerReport) -> str:
         lines.append(f"the producer says: {ledger['text']}")
     if report.snapshot is not None:
         lines.append(f"snapshot {report.snapshot} ({snapshot_nbytes(report.snapshot):,} bytes)")
+    if _learned_nothing(report):
+        lines.append(
+            "nothing was learned, and there is no snapshot: see with `onlineflows look CONFIG` "
+            "what the source's cut and expressions leave"
+        )
     if not report.is_complete:
         lines.append("stopped before the end of the run; go on with --resume")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from onlineflows.offline.changes import n_skipped, newest_nll
+from onlineflows.offline.changes import n_skipped, newest_point
 from onlineflows.online.manifest import ModelEntry, spec_of
 from onlineflows.online.snapshot import Snapshot
 
@@ -90,7 +90,7 @@ def _content(snapshot: Snapshot, nbytes: int) -> dict[str, Any]:
         "hash_digits": HASH_DIGITS,
         "stream": _flat(manifest.stream.get("config", {})),
         "n_skipped": n_skipped(manifest),
-        "nll": newest_nll(manifest),
+        "newest": newest_point(manifest),
         "settings": {
             name: _flat(config[name])
             for name in SHOWN_SETTINGS

@@ -231,7 +231,7 @@ def _extra() -> Iterator[None]:
     except ImportError as error:
         raise ConfigError(
             f"expected the libraries of the extra {EXTRA!r} to write ONNX; got {error}: "
-            f"pip install onlineflows[{EXTRA}]"
+            f'pip install "onlineflows[{EXTRA}]"'
         ) from error
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from onlineflows.live.folder import SnapshotEntry
+from onlineflows.live.folder import Record, SnapshotEntry
 from onlineflows.live.state import RunState, spell
 from streams.ledger import WITHHELD
 from streams.telemetry import ConsumerTelemetry, ProducerTelemetry
@@ -135,8 +135,12 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
 
 def _rate(state: RunState, producer: ProducerTelemetry | None, now: float) -> Tile:
     rate = state.producer.rate("passed", now) if state.producer else state.total("seen", now)
+    mean = None
     if producer is not None and producer.state == "ended" and producer.elapsed_s > 0:
         mean = producer.next_event / producer.elapsed_s
+    elif producer is None and rate is None:
+        mean = _mean_rate(state.record)
+    if mean is not None:
         return Tile("rate", "event rate", _per_second(mean), "mean over the run")
     if producer is None:
         asked = ""
@@ -155,7 +159,12 @@ def _credit(producer: ProducerTelemetry | None) -> Tile:
 
 def _dead_time(state: RunState, producer: ProducerTelemetry | None, now: float) -> Tile:
     if producer is None or state.producer is None:
-        return Tile("dead", "dead time", UNKNOWN)
+        live_s, dead_s = _times(state.record)
+        if live_s + dead_s <= 0:
+            return Tile("dead", "dead time", UNKNOWN)
+        share = dead_s / (live_s + dead_s)
+        more = f"mean over the run, {spell(dead_s)} in all"
+        return Tile("dead", "dead time", f"{share:.1%}", more)
     passed_s = producer.live_s + producer.dead_s
     share = producer.dead_s / passed_s if passed_s > 0 else 0.0
     live, dead = (state.producer.rate(name, now) or 0.0 for name in ("live_s", "dead_s"))
@@ -163,13 +172,22 @@ def _dead_time(state: RunState, producer: ProducerTelemetry | None, now: float) 
     return Tile("dead", "dead time", f"{share:.1%}", f"{newest}{spell(producer.dead_s)} in all")
 
 
+def _times(record: Record) -> tuple[float, float]:
+    """Live and dead time of a run that has ended, in seconds; zeros where nothing is known."""
+    return float(record.ledger.get("live_s", 0)), float(record.ledger.get("dead_s", 0))
+
+
+def _mean_rate(record: Record) -> float | None:
+    """Events per second of live and dead time, of a run that has ended; None before."""
+    elapsed_s = sum(_times(record))
+    return record.ledger.get("generated", 0) / elapsed_s if elapsed_s > 0 else None
+
+
 def _trained(learners: Sequence[ConsumerTelemetry], producer: ProducerTelemetry | None) -> Tile:
     if not learners:
         return Tile("trained", "trained", UNKNOWN, "no learner heard")
     n = sum(said.n_trained for said in learners)
     whole = producer.n_events if producer else max(s.n_events or 0 for s in learners)
-    if producer is None and len(learners) > 1:
-        whole = None  # each learner knows of the whole stream, or of its own share once that ended
     of = f"{n / whole:.0%} of {whole:,}" if whole else "events"
     return Tile("trained", "trained", f"{n:,}", of)
 

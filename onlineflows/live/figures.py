@@ -32,7 +32,7 @@ from onlineflows.live.echarts import (
 from onlineflows.live.folder import Record, SnapshotEntry
 from onlineflows.live.pace import Stretch
 from onlineflows.live.spectrum import Spectrum
-from streams.telemetry import ConsumerTelemetry, Marginal
+from streams.telemetry import ConsumerTelemetry, HistoryPoint, Marginal
 
 
 def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]) -> Options:
@@ -58,13 +58,14 @@ def rates(producer: Sequence[Stretch], learners: Mapping[str, Sequence[Stretch]]
         area["lineStyle"]["width"] = 1
         series.append(area | {"yAxisIndex": 1, "areaStyle": {"opacity": 0.12}})
     axes = [
-        value_axis("events/s", formatter=SHORT) | {"min": 0},
-        value_axis("dead time") | {"min": 0, "max": 1, "splitLine": {"show": False}},
+        value_axis("", formatter=SHORT) | {"min": 0},
+        value_axis("") | {"min": 0, "max": 1, "splitLine": {"show": False}},
     ]
     axes[1]["axisLabel"][":formatter"] = "v => Math.round(100 * v) + ' %'"
     axes[1]["show"] = len(series) > 2 + len(learners)
     options = plot_of(series, x={"type": "time", **faint()}, y=axes)
-    options["xAxis"]["axisLabel"] = {"hideOverlap": True}
+    # Times at the ends keep clear of the zeros beside them.
+    options["xAxis"]["axisLabel"] = {"hideOverlap": True, "margin": 13}
     return options
 
 
@@ -84,11 +85,11 @@ def nll(
         line = curve(label, colour, [[p.n_seen, p.nll] for p in said.history])
         series.append(line)
         series.append(_alarms(said))
-        series.append(_snapshot_marks(snapshots.get(name, ())))
+        series.append(_snapshot_marks(snapshots.get(name, ()), said.history))
     options = plot_of(
         series,
         x=value_axis("events seen", formatter=SHORT) | {"nameLocation": "middle", "nameGap": 26},
-        y=value_axis("NLL [nats]", formatter=ROUND) | {"scale": True},
+        y=value_axis("", formatter=ROUND) | {"scale": True},
     )
     low, high = _settled([p.nll for said in learners.values() for p in said.history])
     if low is not None:
@@ -257,9 +258,11 @@ def _alarms(said: ConsumerTelemetry) -> Options:
     }
 
 
-def _snapshot_marks(snapshots: Sequence[SnapshotEntry]) -> Options:
-    """A point for each snapshot, on the line."""
-    points = [[s.n_seen, rounded(s.nll)] for s in snapshots if s.nll is not None]
+def _snapshot_marks(snapshots: Sequence[SnapshotEntry], history: Sequence[HistoryPoint]) -> Options:
+    """A point for each snapshot, on the line: its own NLL is a mean over other events."""
+    seen, values = [p.n_seen for p in history], [p.nll for p in history]
+    marked = [s.n_seen for s in snapshots] if history else []
+    points = [[n, rounded(np.interp(n, seen, values))] for n in marked]
     return {"name": "snapshot", "type": "scatter", "data": points, "symbolSize": 9,
             "symbol": "diamond", "itemStyle": {"color": THIRD}, "z": 4}  # fmt: skip
 

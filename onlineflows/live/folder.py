@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from onlineflows.errors import SnapshotError
+from onlineflows.online.history import newest, points_of, told
 from onlineflows.online.rundir import RunDirectory, is_number, lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, unsealed
 from streams.telemetry import ConsumerTelemetry, DriftAlarm, HistoryPoint
@@ -50,9 +51,9 @@ class SnapshotEntry:
 
     @property
     def nll(self) -> float | None:
-        """NLL of the events that were new then; None where it wasn't known."""
-        points = self.manifest["history"]["points"]
-        return float(points[-1][1]) if points else None
+        """Mean NLL of the newest events then; None where it wasn't known."""
+        found = newest(points_of(self.manifest["history"]))
+        return None if found is None else found.nll
 
     @property
     def gate(self) -> Mapping[str, Any]:
@@ -172,7 +173,7 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
             lane=int(manifest["config"].get("wire", {}).get("lane", 0)),
             n_seen=int(manifest["n_seen"]),
             n_trained=int(accounts.get("trained", manifest["n_trained"])),
-            n_events=ledger.get("sent"),
+            n_events=_whole(manifest.get("stream")),
             n_uses=int(manifest["n_uses"]),
             n_steps=int(manifest["n_steps"]),
             train_s=float(manifest["train_seconds"]),
@@ -183,9 +184,7 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
             buffer_fill=0.0,
             buffer_nbytes=0,
             lumisection=0,
-            history=[
-                HistoryPoint(int(n), float(nll)) for n, nll, _ in manifest["history"]["points"]
-            ],
+            history=[HistoryPoint(p.n_seen, p.nll) for p in told(points_of(manifest["history"]))],
             alarms=[DriftAlarm(int(n), int(ls), a, b) for n, ls, a, b in drift["alarms"]],
             n_alarms=int(drift["n_alarms"]),
             marginals=[],
@@ -194,6 +193,12 @@ def told_by(snapshot: SnapshotEntry, ledger: Mapping[str, Any]) -> ConsumerTelem
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def _whole(stream: object) -> int | None:
+    """Events in the whole run, as its producer announced them; None where it couldn't."""
+    n_events = stream.get("n_events") if isinstance(stream, dict) else None
+    return None if n_events is None else int(n_events)
 
 
 def _read_entry(path: Path, stamp: int) -> SnapshotEntry | None:

@@ -122,7 +122,7 @@ LEARNER = (
         _of("n_write_failures")),
     Row("learner_refusals", "counter", "What was refused at the learner's socket, by reason.",
         _by_name("refusals"), ("reason",)),
-    Row("learner_nll_nats", "gauge", "Mean NLL of new events before they were trained on.",
+    Row("learner_nll_nats", "gauge", "Mean NLL of the newest events before they were trained on.",
         _nll, unit="nats"),
     Row("learner_buffer_fill_ratio", "gauge", "Share of the buffers that holds events.",
         _of("buffer_fill"), unit="ratio"),

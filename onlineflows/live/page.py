@@ -11,7 +11,7 @@ from typing import Any
 from nicegui import ui
 
 from onlineflows.live import figures
-from onlineflows.live.boxes import Plot, Table
+from onlineflows.live.boxes import Grid, Plot, Table
 from onlineflows.live.brief import learner_rows, ledger_rows, snapshot_row, tiles_of
 from onlineflows.live.draws import Draw
 from onlineflows.live.folder import SnapshotEntry
@@ -43,20 +43,19 @@ class Page:
         self._watcher = watcher
         self._chips: dict[str, ui.label] = {}
         self._tiles: dict[str, tuple[ui.element, ui.label, ui.label]] = {}
-        self._small: dict[str, Plot] = {}
         ui.add_css(STYLE)
         ui.page_title(f"{watcher.state.name} · OnlineFlows")
         self._head()
         self._tile_row = ui.element("div").classes("of-tiles")
         with ui.element("div").classes("of-main"):
             self._rates = Plot("events per second", "rates")
-            self._nll = Plot("NLL of new events, before they are trained on", "nll")
+            self._nll = Plot("NLL of new events, before they are trained on [nats]", "nll")
             self._spectrum = Plot("spectrum of the resonant feature", "spectrum")
         with ui.element("div").classes("of-heading"):
             ui.label("Newest events against the model")
             self._window = ui.label().classes("of-more")
             self._lane = ui.toggle([]).props("dense no-caps outline")
-        self._marginals = ui.element("div").classes("of-small").props("data-what=marginals")
+        self._marginals = Grid("marginals")
         with ui.element("div").classes("of-tables"):
             self._ledger = Table("Ledger", {"name": "", "n": "events"}, "ledger")
             with ui.element("div").classes("of-stack"):
@@ -193,12 +192,9 @@ class Page:
         self._spectrum.rename(f"{resonant.label} of {len(drawn.x):,} events drawn from the model")
         self._spectrum.show(figures.density(resonant.name, drawn, self._watcher.state.record))
 
-    def _marginal(self, name: str, unit: str) -> "Plot":
-        if name not in self._small:
-            with self._marginals:
-                label = f"{name} [{unit}]" if unit else name
-                self._small[name] = Plot(label, f"marginal-{name}")
-        return self._small[name]
+    def _marginal(self, name: str, unit: str) -> Plot:
+        label = f"{name} [{unit}]" if unit else name
+        return self._marginals.plot(name, label, f"marginal-{name}")
 
     def _newest_draw(self, learner: str | None) -> tuple[str, Draw] | None:
         """The newest snapshot of a learner that was drawn from, and what was drawn."""

@@ -5,7 +5,7 @@ import asyncio
 from nicegui import ui
 
 from onlineflows.live import figures
-from onlineflows.live.boxes import Plot
+from onlineflows.live.boxes import Grid
 from onlineflows.live.comparison import FeatureChange, changes
 from onlineflows.live.draws import Draw
 from onlineflows.live.folder import SnapshotEntry
@@ -25,13 +25,12 @@ class SideBySide:
         self._watcher = watcher
         self._entries: dict[str, SnapshotEntry] = {}
         self._shown: tuple[object, ...] = ()
-        self._plots: dict[str, Plot] = {}
         with ui.element("div").classes("of-heading"):
             ui.label("What changed between two snapshots")
             self._before = self._select("from", "before")
             self._after = self._select("to", "after")
             self._said = ui.label().classes("of-more")
-        self._grid = ui.element("div").classes("of-small").props("data-what=comparison")
+        self._grid = Grid("comparison")
 
     def _select(self, label: str, what: str) -> ui.select:
         chosen = ui.select([], label=label, on_change=self._compare).props("dense outlined")
@@ -66,11 +65,8 @@ class SideBySide:
         problem = next((d.problem for d in drawn if d.problem), "")
         self._said.set_text(problem or f"{names[0]} (grey), {names[1]} (red); {MEASURES}")
         for change in found:
-            if change.name not in self._plots:
-                with self._grid:
-                    self._plots[change.name] = Plot("", f"change-{change.name}")
             unit = f" [{change.unit}]" if change.unit else ""
-            plot = self._plots[change.name]
+            plot = self._grid.plot(change.name, "", f"change-{change.name}")
             plot.rename(
                 f"{change.name}{unit}: {change.shift_in_widths:.3f} σ, KS {change.kolmogorov:.3f}"
             )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from onlineflows.online.history import HistoryPoint, newest, points_of
 from onlineflows.online.manifest import Manifest, ModelEntry
 
 COUNTS = ("n_seen", "n_trained", "n_uses", "n_steps", "train_seconds")
@@ -38,7 +39,7 @@ class Changes:
         schema: features, by place.
         models: of each model by name: architecture, region, replicas, knots.
         counts: events, uses, steps, seconds, parameters, skipped and lost events, drift alarms.
-        nll: newest mean NLL of new events before they were trained on, in nats per event.
+        nll: mean NLL of the newest events before they were trained on, in nats per event.
         gate: the gate's verdict.
     """
 
@@ -109,9 +110,14 @@ def differences(a: Mapping[Any, Any], b: Mapping[Any, Any], prefix: str = "") ->
 
 
 def newest_nll(manifest: Manifest) -> float | None:
-    """Returns the newest entry of the NLL over time, in nats per event; None without history."""
-    points = manifest.history.get("points", ())
-    return float(points[-1][1]) if points else None
+    """Returns the mean NLL of the newest events in nats per event; None without history."""
+    point = newest_point(manifest)
+    return None if point is None else point.nll
+
+
+def newest_point(manifest: Manifest) -> HistoryPoint | None:
+    """Returns the mean NLL of the newest events and their number; None without history."""
+    return newest(points_of(manifest.history)) if manifest.history else None
 
 
 def n_skipped(manifest: Manifest) -> int:

@@ -29,6 +29,8 @@ LEAST = 1e-4
 """Densities are drawn down to this fraction of the highest."""
 COLOURS = ("#e42536", "#5790fc", "#f89c20", "#964a8b", "#7a21dd", "#31313a")
 """Of models, in their order; Petroff's (2107.02270)."""
+FEW_POINTS = 20
+"""Of a history: so few are marked, each by itself."""
 NO_VALUES = np.empty(0)
 
 
@@ -138,7 +140,8 @@ def draw_history(axes: Axes, history: History) -> None:
         axes.text(0.5, 0.5, "no history", ha="center", va="center", transform=axes.transAxes)
         return
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.plot(history.events, history.nll, color=REFERENCE, lw=0.8, alpha=0.6)
+    marker = "o" if len(history.nll) <= FEW_POINTS else ""  # a line through one point is empty
+    axes.plot(history.events, history.nll, color=REFERENCE, lw=0.8, alpha=0.6, marker=marker)
     window = len(history.nll) // 20
     if window > 1:
         smooth = np.convolve(history.nll, np.full(window, 1 / window), mode="valid")

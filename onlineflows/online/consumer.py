@@ -60,7 +60,7 @@ class Progress:
         n_seen: events received.
         n_trained: events trained on.
         n_events: events in the whole run; None where that isn't known.
-        nll: newest mean NLL of new events in nats; None before there is one.
+        nll: mean NLL of the newest events in nats; None before there is one.
         n_write_failures: snapshots and checkpoints that the disk refused so far.
         has_begun: whether the begin of the run was received.
     """
@@ -142,12 +142,12 @@ class Consumer:
     def progress(self) -> Progress:
         """Where the consumer stands."""
         learner = self._learner
-        points = learner.history.points() if learner else ()
+        newest = learner.history.newest() if learner else None
         return Progress(
             n_seen=learner.n_seen if learner else 0,
             n_trained=learner.n_trained if learner else 0,
             n_events=self._n_events,
-            nll=points[-1].nll if points else None,
+            nll=newest.nll if newest else None,
             n_write_failures=sum(self._records.failures.values()),
             has_begun=learner is not None,
         )

@@ -1,11 +1,14 @@
 """Histories of fixed length: what a run remembers of itself, however long it lasts."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 from onlineflows.errors import CheckpointError
 
+NEWEST_EVENTS = 2_048
+"""The newest NLL is a mean over so many events at least: a point alone may hold one batch's."""
 WIDEST_COUNT = 10**15
 """No stream has more events: 1 MHz for thirty years."""
 WIDEST_NATS = -1.23457e-300
@@ -69,6 +72,10 @@ class NllHistory:
         """Returns the points in the order of the stream."""
         return tuple(self._points)
 
+    def newest(self) -> HistoryPoint | None:
+        """Returns the mean NLL of the newest events; see `newest`."""
+        return newest(self._points)
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the history as plain JSON types."""
         return {
@@ -96,15 +103,64 @@ class NllHistory:
         """
         try:
             history = cls(length=length, stretch_events=int(document["stretch_events"]))
-            history._points = [
-                HistoryPoint(int(n_seen), float(nll), int(n))
-                for n_seen, nll, n in document["points"]
-            ]
+            history._points = points_of(document)
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"expected a history with stretch_events and points; got {error!r}"
             ) from error
         return history
+
+
+def newest(points: Sequence[HistoryPoint], *, n_events: int = NEWEST_EVENTS) -> HistoryPoint | None:
+    """Returns the newest points as one: the mean NLL of their events, and how many these are.
+
+    Args:
+        points: in the order of the stream.
+        n_events: how many it holds at least, or all there are.
+
+    Returns:
+        None where there are no points.
+
+    Example:
+        >>> points = [HistoryPoint(100, 9.0, 50), HistoryPoint(200, 2.0, 30)]
+        >>> newest([*points, HistoryPoint(220, 6.0, 10)], n_events=40)
+        HistoryPoint(n_seen=220, nll=3.0, n=40)
+    """
+    if not points:
+        return None
+    found = points[-1]
+    for point in reversed(points[:-1]):
+        if found.n >= n_events:
+            break
+        found = _merged(point, found)
+    return found
+
+
+def told(points: Sequence[HistoryPoint]) -> list[HistoryPoint]:
+    """Returns points for those who can't see how many events each holds: the last one is `newest`.
+
+    Args:
+        points: in the order of the stream.
+    """
+    last = newest(points)
+    return [] if last is None else [*points[:-1], last]
+
+
+def points_of(document: Mapping[str, Any]) -> list[HistoryPoint]:
+    """Returns the points of a history that `NllHistory.to_dict` or `summary` described.
+
+    Args:
+        document: what it returned.
+
+    Raises:
+        KeyError, TypeError, ValueError: it has another form.
+    """
+    points = [
+        HistoryPoint(int(n_seen), float(nll), int(n)) for n_seen, nll, n in document["points"]
+    ]
+    if empty := [point for point in points if point.n < 1]:
+        raise ValueError(f"expected points of one event at least; got {empty[0]}")
+    return points
 
 
 def rounded(nats: float) -> float:

@@ -123,8 +123,8 @@ class Publisher:
             keep=self._config.keep,
             signer=self._signer,
         )
-        points = learner.history.points()
-        nll = round(points[-1].nll, 4) if points else None
+        newest = learner.history.newest()
+        nll = None if newest is None else round(newest.nll, 4)
         logger.info(
             "snapshot",
             extra={"snapshot": path.name, "n_trained": learner.n_trained, "nll": nll},

@@ -33,7 +33,7 @@ from onlineflows.online.manifest import (
     manifest_document,
     spec_of,
 )
-from onlineflows.online.rundir import is_number, lane_folders
+from onlineflows.online.rundir import RunDirectory, is_number, lane_folders
 from onlineflows.online.seal import MAX_MANIFEST_NBYTES, sealed
 from onlineflows.online.signature import SIGNATURE_FILE, Signer
 from onlineflows.preprocess import Preprocessing
@@ -203,6 +203,8 @@ def find_snapshot(path: Path) -> Path:
         if (candidate / MANIFEST_FILE).is_file():
             return candidate.resolve()
     found = "none of them" if path.exists() else "no such folder"
+    if (ledger := RunDirectory(path).ledger).is_file():
+        found = f"a run that left none: {ledger} tells what became of its events"
     if lanes := lane_folders(path):
         found = (
             f"a run of lanes, each with snapshots of its own: choose {path / lanes[0].name} or "

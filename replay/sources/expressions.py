@@ -93,7 +93,12 @@ class Expression:
             self._tree = ast.parse(text.strip(), mode="eval").body
             branches: set[str] = set()
             self._check(self._tree, branches)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        except SyntaxError as error:
+            raise InputError(
+                "expected an expression like 'Muon_pt[0] > 20 and MET < 50'; got "
+                f"{_blunder(error)}; in {self._where}"
+            ) from error
+        except (ValueError, RecursionError, MemoryError) as error:
             raise InputError(
                 f"expected an expression like 'Muon_pt[0]'; got {error}; in {self._where}"
             ) from error
@@ -188,3 +193,12 @@ class Expression:
             f"expected branches, numbers, + - * / **, comparisons, and/or/not and functions; got "
             f"{ast.unparse(node)[:60]!r} ({why}); in {self._where}"
         )
+
+
+def _blunder(error: SyntaxError) -> str:
+    """What is wrong with a text, for those who think in C++."""
+    text = error.text or ""
+    for sign, word in (("&&", "and"), ("||", "or"), ("!", "not")):
+        if sign in text.replace("!=", ""):
+            return f"{sign}: write {word!r}"
+    return f"{error.msg} at character {error.offset}"

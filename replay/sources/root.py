@@ -14,7 +14,7 @@ from replay.sources.expressions import Expression
 from replay.sources.files import FileSource, open_files
 from replay.sources.reader import Rows, labels_from
 from replay.sources.tree import Tree
-from streams import LHCO, EventSchema, Feature, InputError, Status
+from streams import LHCO, EventSchema, Feature, InputError, SchemaError, Status
 
 DIJET_FIELDS = ("pt", "eta", "phi", "mass", "tau1", "tau2")
 """What a jet collection must hold, in GeV and radians; ``mass`` is the ungroomed one."""
@@ -207,7 +207,10 @@ def _schema_of(config: RootConfig) -> tuple[EventSchema, tuple[Expression, ...]]
         )
     if config.dijet:
         return LHCO, ()
-    schema = EventSchema(tuple(Feature(f.name, f.unit, f.low, f.high) for f in config.features))
+    try:
+        schema = EventSchema(tuple(Feature(f.name, f.unit, f.low, f.high) for f in config.features))
+    except SchemaError as error:
+        raise InputError(f"source.features: {error}") from error
     return schema, tuple(
         Expression(f.expression, where=f"source.features {f.name!r}") for f in config.features
     )

@@ -1,12 +1,13 @@
 """A TTree or an RNTuple through uproot: columns of numbers under the same names in both."""
 
 import lzma
+import os
 import struct
 import weakref
 import zlib
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import awkward as ak
 import cramjam
@@ -41,6 +42,38 @@ types and names. Found by overwriting bytes (tests/replay/test_root.py)."""
 TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 
 
+def open_root(path: Path) -> tuple[BinaryIO, Any]:
+    """Returns an open file and what uproot makes of it.
+
+    The file object is ours, because uproot leaves its own open where it finds damage. Reads are
+    plain: a memory map would make the resident size grow with the file.
+
+    Raises:
+        InputError: there is no such file, it isn't a ROOT file, or its end is missing.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        there = [p.name for p in path.parent.glob(f"*{path.suffix}")]
+        raise InputError(
+            f"expected a ROOT file; there is none; {nearest(path.name, there)}; at {path}"
+        ) from error
+    except OSError as error:
+        raise InputError(f"expected a ROOT file; got {first_line(error)}; at {path}") from error
+    try:
+        return file, uproot.open(file, use_threads=False, num_workers=1)
+    except UNREADABLE as error:
+        n_bytes = file.seek(0, os.SEEK_END)
+        file.close()
+        is_short = str(error).startswith("expected Chunk of length")
+        got = f"{n_bytes:,} bytes that end too early" if is_short else first_line(error)
+        raise _no_root(path, got) from error
+
+
+def _no_root(path: Path, got: str) -> InputError:
+    return InputError(f"expected a ROOT file; got {got}; at {path}; is it complete?")
+
+
 class Tree:
     """A TTree or an RNTuple as columns of float64, addressed by the same names in both.
 
@@ -55,21 +88,9 @@ class Tree:
     def __init__(self, path: Path, name: str) -> None:
         self.path = path
         self._where = f"{path}, tree {name!r}"
-        try:
-            # A file object of ours, because uproot leaves its own open where it finds damage.
-            # Plain reads: a memory map would make the resident size grow with the file.
-            self._bytes = path.open("rb")
-        except OSError as error:
-            raise InputError(f"expected a ROOT file; got {first_line(error)}; at {path}") from error
+        self._bytes, self._file = open_root(path)
         # uproot's objects refer to each other: without this, a forgotten tree stays open for long.
         weakref.finalize(self, self._bytes.close)
-        try:
-            self._file = uproot.open(self._bytes, use_threads=False, num_workers=1)
-        except UNREADABLE as error:
-            self._bytes.close()
-            raise InputError(
-                f"expected a ROOT file; got {first_line(error)}; at {path}; is it complete?"
-            ) from error
         try:
             self._require_whole()
             self._tree = self._find_tree(name)
@@ -204,11 +225,12 @@ def tree_names(path: Path) -> list[str]:
     Raises:
         InputError: it isn't a ROOT file, or damaged.
     """
-    try:
-        with path.open("rb") as file, uproot.open(file, use_threads=False, num_workers=1) as opened:
+    file, opened = open_root(path)
+    with file, opened:
+        try:
             return _tree_names(opened)
-    except UNREADABLE as error:
-        raise InputError(f"expected a ROOT file; got {first_line(error)}; at {path}") from error
+        except UNREADABLE as error:
+            raise _no_root(path, first_line(error)) from error
 
 
 def _tree_names(file: Any) -> list[str]:

@@ -4,6 +4,7 @@ Every test fails if the browser's console has an error in it, or if the page ask
 anything. Needs Chromium or Chrome on the path, and playwright.
 """
 
+import itertools
 import json
 import math
 import os
@@ -43,6 +44,8 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
 PROJECTOR, PHONE = {"width": 1920, "height": 1080}, {"width": 390, "height": 844}
+LAPTOP = {"width": 1280, "height": 800}
+BOX = "e => (({x, y, right, bottom}) => [x, y, right, bottom])(e.getBoundingClientRect())"
 WAIT_MS = 120_000
 
 MARGINALS = [
@@ -201,6 +204,17 @@ def drawn(page: "sync_api.Page", name: str) -> str:
     return page.text_content(f"[data-what={name}] svg") or ""
 
 
+def overlapping(page: "sync_api.Page", name: str) -> list[tuple[str, str]]:
+    """Pairs of words in a figure that are printed over each other by more than a pixel."""
+    get = f"all => all.map(e => [e.textContent, ...({BOX})(e)])"
+    words = page.eval_on_selector_all(f"[data-what={name}] svg text", get)
+    return [
+        (a, b)
+        for (a, ax0, ay0, ax1, ay1), (b, bx0, by0, bx1, by1) in itertools.combinations(words, 2)
+        if min(ax1, bx1) - max(ax0, bx0) > 1 and min(ay1, by1) - max(ay0, by0) > 1
+    ]
+
+
 def chips(page: "sync_api.Page") -> str:
     return page.inner_text("[data-what=daemons]")
 
@@ -227,6 +241,25 @@ def test_figures_are_drawn(url, daemons, show) -> None:
     daemons.speak_until(lambda: "events" in drawn(page, "spectrum"))
     assert "NLL" in drawn(page, "nll")
     assert "passed" in drawn(page, "rates")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [PROJECTOR, LAPTOP, PHONE])
+def test_no_words_of_a_figure_lie_on_others(url, daemons, show, viewport, scheme) -> None:
+    page = show(url, viewport, scheme)
+    daemons.speak_until(lambda: "dead time" in drawn(page, "rates"))
+    daemons.speak_until(lambda: "events" in drawn(page, "spectrum"))
+    for name in ("rates", "nll", "spectrum"):
+        assert overlapping(page, name) == []
+
+
+@pytest.mark.parametrize(("viewport", "n_rows"), [(PROJECTOR, 1), (LAPTOP, 2), (PHONE, 5)])
+def test_tiles_fill_their_rows(url, show, viewport, n_rows) -> None:
+    page = show(url, viewport)
+    boxes = page.eval_on_selector_all(".of-tile", f"all => all.map({BOX})")
+    ends = [max(x1 for _, y0, x1, _ in boxes if y0 == top) for top in {box[1] for box in boxes}]
+    assert len(ends) == n_rows
+    assert max(ends) - min(ends) < 1
 
 
 def test_a_drift_alarm_shows_up(url, daemons, show) -> None:

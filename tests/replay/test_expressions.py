@@ -169,6 +169,22 @@ def test_lists_of_different_lengths_do_not_mix() -> None:
         Expression("sum(Jet_pt * Tau_pt)", where="a test").evaluate(columns, 3)
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("MET > 1 && HT > 2", "&&: write 'and'"),
+        ("MET > 1 || HT > 2", r"\|\|: write 'or'"),
+        ("!(MET > 1)", "!: write 'not'"),
+        ("MET != 1 +", "invalid syntax at character"),
+    ],
+)
+def test_a_cut_in_the_words_of_another_language_is_refused_with_advice(
+    text: str, advice: str
+) -> None:
+    with pytest.raises(InputError, match=advice):
+        evaluate(text)
+
+
 def test_errors_say_where_the_expression_stands() -> None:
     with pytest.raises(InputError, match=r"source\.cut"):
         Expression("MET +", where="source.cut")

@@ -804,6 +804,8 @@ def test_a_stream_that_goes_back_leaves_the_same_events_out_again(studio: Studio
         (Request("seek"), "expected a number"),
         (Request("burst"), "expected a number"),
         (Request("set-rate", 0.0), "expected a positive rate"),
+        (Request("step", 0.0), "expected at least 1; got 0"),
+        (Request("burst", 0.0), "expected at least 1; got 0"),
         (Request("set-rate", 1e13), "expected at most 1e+12"),
         (Request("set-rate", 5e-324), "expected"),
         (Request("snapshot-now"), "the producer understands status, pause"),

@@ -73,7 +73,7 @@ def test_nothing_is_printed(capfd) -> None:
 
 def test_a_missing_fastjet_is_named_with_its_remedy(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "fastjet", None)
-    with pytest.raises(InputError, match=r"pip install onlineflows\[particles\]"):
+    with pytest.raises(InputError, match=r"pip install .onlineflows\[particles\]"):
         load_fastjet()
 
 

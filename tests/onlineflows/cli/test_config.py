@@ -33,6 +33,13 @@ def test_sizes_that_do_not_fit_together_are_refused_when_they_are_read(wrong):
         load_config(None, [wrong])
 
 
+@pytest.mark.parametrize("name", ["events.root", "events.h5"])
+def test_events_in_place_of_a_configuration_are_refused_with_advice(tmp_path, name):
+    (tmp_path / name).write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="got the events themselves; `onlineflows look FILE`"):
+        load_config(tmp_path / name)
+
+
 def test_a_reservoir_may_be_smaller_than_a_mini_batch():
     sizes = ["buffer.kind=reservoir", "buffer.capacity=100"]
     assert load_config(None, sizes).learner.buffer.capacity == 100

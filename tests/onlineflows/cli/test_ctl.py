@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from onlineflows.cli.health import HealthFile
 from streams.console import Console, Place
 from streams.control import Reply, Request
 
@@ -111,18 +112,33 @@ def test_a_status_is_told_in_lines(daemons: Any, command: Any, tmp_path: Path) -
         (["seek"], "expected the index of an event; got nothing"),
         (["seek", "far"], "expected the index of an event; got 'far'"),
         (["set-rate", "-5"], "expected the rate in events/s; got '-5'"),
-        (["step", "nan"], "expected the number of batches; got 'nan'"),
+        (["step", "0"], "expected the number of batches, at least 1; got '0'"),
+        (["burst", "0"], "expected the number of events, at least 1; got '0'"),
+        (["step", "nan"], "expected the number of batches, at least 1; got 'nan'"),
         (["pause", "5"], "expected nothing more; got '5'"),
     ],
 )
 def test_what_can_not_be_asked_is_refused_in_words(
     words: list[str], why: str, refused: Any, tmp_path: Path
 ) -> None:
-    assert why in refused("ctl", "--", tmp_path, *words)
+    assert why in refused("ctl", tmp_path, *words)
 
 
 def test_a_folder_without_a_daemon_is_refused_in_words(refused: Any, tmp_path: Path) -> None:
     assert "expected a daemon that runs there" in refused("ctl", tmp_path, "status")
+
+
+def test_a_run_that_is_not_there_is_told_from_one_that_has_ended(
+    refused: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "demo").mkdir()
+    said = refused("ctl", tmp_path / "dem", "status")
+    assert (
+        "expected a run directory such as runs/demo; there is none; nearest known: 'demo'" in said
+    )
+    HealthFile(tmp_path / "demo", "train").write("ended", {})
+    said = refused("ctl", tmp_path / "demo", "status")
+    assert "all of them have ended (train ended)" in said
 
 
 def test_a_producer_alone_has_no_snapshots(daemons: Any, refused: Any, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_without_the_extra_its_name_is_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnx", None)
     said = refused("export", finished_run, tmp_path / "x.onnx", "-q")
-    assert "pip install onlineflows[onnx]" in said
+    assert 'pip install "onlineflows[onnx]"' in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,6 +49,7 @@ def test_a_snapshot_says_what_it_holds(command, finished_run: Path) -> None:
     ):
         assert words in said.out
     assert re.search(r"condition +good", said.out)
+    assert re.search(r"newest NLL +\S+ nats per event, mean of the newest [\d,]+ eval", said.out)
     assert re.search(r"gate +(passed|FAILED): \d\.\d\d of \d\.\d\d allowed, on 2,048", said.out)
     assert said.err == ""
 

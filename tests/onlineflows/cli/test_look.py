@@ -1,6 +1,7 @@
 """A look at a source: what would be sent, and what would not."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,23 @@ def test_a_root_file_shows_its_trees_and_branches(tmp_path, capsys) -> None:
     assert json.loads(capsys.readouterr().out) == {
         "trees": [{"name": "jets", "n_events": 2, "numbers": ["met"], "lists": ["Jet_pt"]}]
     }
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 0.9])
+def test_a_root_file_that_was_cut_off_is_refused_in_words(tmp_path, capsys, share) -> None:
+    path = tmp_path / "events.root"
+    with uproot.recreate(path) as file:
+        file["jets"] = {"met": np.arange(5000.0)}
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    assert main(["look", str(path)]) == 2
+    assert re.search("bytes that end too early|cut short", capsys.readouterr().err)
+
+
+def test_a_root_file_that_is_not_there_is_refused_with_the_nearest(tmp_path, capsys) -> None:
+    (tmp_path / "events.root").touch()
+    assert main(["look", str(tmp_path / "event.root")]) == 2
+    assert "there is none; nearest known: 'events.root'" in capsys.readouterr().err
 
 
 def test_what_is_no_root_file_is_refused(tmp_path, capsys) -> None:

@@ -3,11 +3,13 @@ import logging
 import re
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
 from onlineflows.cli.logs import configure_logging
 from onlineflows.cli.terminal import EVERY_S, view_of, watching
+from onlineflows.live.folder import Record
 from onlineflows.live.state import RunState
 from streams.console import Console as Operated
 from streams.console import Place
@@ -55,6 +57,29 @@ def test_each_lane_has_its_own_line_of_nlls() -> None:
 
 def test_the_view_is_there_before_anybody_is_heard() -> None:
     assert "trained 800 of 1,000" in drawn(RunState("demo"))
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_the_view_has_five_lines(width: int) -> None:
+    state = RunState("demo")
+    for t in range(4):
+        rising = {"unix_s": float(t), "n_seen": 41_400 * t, "n_trained": 722_688 + 41_400 * t}
+        state.hear("train", replace(SAID, **rising, train_s=0.8 * t), float(t))
+    state.look(
+        Record(ledger={"generated": 2_960_000, "live_s": 30.0, "dead_s": 7.0}),
+    )
+    text = drawn(state, width)
+    assert len(text.splitlines()) == 5
+    for part in ("dead time 18.9%", "training speed 41.4 k/s", "drift alarms 1", "000003"):
+        assert part in text
+
+
+def test_as_much_is_said_of_each_number_as_has_room() -> None:
+    state = RunState("demo")
+    state.hear("train", SAID, 0.0)
+    assert "(of new events)" in drawn(state, 80)
+    assert "lumisection 2" not in drawn(state, 80)
+    assert "lumisection 2" in drawn(state, 200)
 
 
 def test_a_narrow_terminal_is_not_overrun() -> None:

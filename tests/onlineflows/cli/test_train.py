@@ -118,6 +118,11 @@ def test_the_exit_code_of_a_run_is_that_of_its_condition(condition: str, code: i
     assert conclude(report(condition=condition), Output()) == code
 
 
+def test_a_run_that_learned_nothing_fails_and_says_where_to_look(capsys) -> None:
+    assert conclude(report(condition="TAINTED", trained=0), Output()) == 1
+    assert "nothing was learned, and there is no snapshot" in capsys.readouterr().out
+
+
 def test_a_stopped_consumer_says_how_to_go_on(capsys) -> None:
     assert conclude(report(condition="INTERRUPTED", is_complete=False), Output()) == 0
     assert "stopped before the end of the run; go on with --resume" in capsys.readouterr().out

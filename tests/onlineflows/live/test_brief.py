@@ -1,3 +1,5 @@
+import json
+
 from onlineflows.live.brief import Tile, learner_rows, ledger_rows, snapshot_row, tiles_of
 from onlineflows.live.folder import Record, RunFolder
 from onlineflows.live.state import RunState
@@ -45,6 +47,26 @@ def test_a_run_that_has_ended_is_told_by_its_means(producer, learner) -> None:
     )
     assert (found["rate"].value, found["rate"].more) == ("250/s", "mean over the run")
     assert (found["speed"].value, found["speed"].more) == ("400/s", "mean while learning")
+
+
+def test_a_run_that_had_ended_before_is_told_by_the_means_of_its_ledger(tmp_path, snapshot) -> None:
+    snapshot(tmp_path, stream={"n_events": 2_960_000})
+    ledger = {"condition": "GOOD", "generated": 2_960_000, "sent": 500, "trained": 592_000,
+              "live_s": 30.0, "dead_s": 7.0}  # fmt: skip
+    (tmp_path / "ledger.json").write_text(json.dumps(ledger))
+    state = RunState("demo")
+    state.look(RunFolder(tmp_path).look())
+    found = tiles(state)
+    assert (found["rate"].value, found["rate"].more) == ("80 k/s", "mean over the run")
+    assert (found["dead"].value, found["dead"].more) == ("18.9%", "mean over the run, 7 s in all")
+    assert (found["trained"].value, found["trained"].more) == ("592,000", "20% of 2,960,000")
+
+
+def test_the_rate_of_learners_that_are_heard_is_no_mean(learner) -> None:
+    said = [learner(unix_s=float(t), n_seen=900 * t) for t in range(3)]
+    state = heard(*(("train", s, s.unix_s) for s in said))
+    state.look(Record(ledger={"generated": 10, "live_s": 1.0}))
+    assert (tiles(state)["rate"].value, tiles(state)["rate"].more) == ("900/s", "")
 
 
 def test_dead_time_is_a_share_of_live_and_dead(producer) -> None:
@@ -102,7 +124,7 @@ def test_a_snapshot_is_listed_with_its_gate(tmp_path, snapshot) -> None:
     entry = RunFolder(tmp_path).look().lanes["train"].snapshots[0]
     row = snapshot_row("000001", entry, lumisection=7)
     assert row["name"] == "000001 (final)"
-    assert (row["gate"], row["lumisection"], row["nll"]) == ("passed, 1.25 of 2.50", "7", "-1.500")
+    assert (row["gate"], row["lumisection"], row["nll"]) == ("passed, 1.25 of 2.50", "7", "-1.250")
 
 
 def test_a_snapshot_without_a_gate_is_listed(tmp_path, snapshot) -> None:

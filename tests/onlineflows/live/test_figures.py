@@ -7,7 +7,7 @@ import pytest
 from onlineflows.live import figures
 from onlineflows.live.draws import Draw
 from onlineflows.live.echarts import Options
-from onlineflows.live.folder import Record
+from onlineflows.live.folder import Record, RunFolder
 from onlineflows.live.pace import Stretch
 from onlineflows.live.spectrum import Spectrum
 from streams.schema import Feature
@@ -46,6 +46,12 @@ def test_dead_time_has_an_axis_only_where_there_is_some() -> None:
     assert with_some["yAxis"][1]["show"]
 
 
+def test_no_axis_is_named_where_the_legend_is(learner) -> None:
+    rates = figures.rates([stretch(1.0, dead=0.25)], {"train": [stretch(1.0)]})
+    nll = figures.nll({"train": learner()}, {})
+    assert [axis["name"] for axis in (*rates["yAxis"], nll["yAxis"])] == ["", "", ""]
+
+
 def test_each_lane_has_a_line_of_its_own(learner) -> None:
     lanes = {f"train lane-{k}": learner(lane=k) for k in range(20)}
     names = [s["name"] for s in figures.nll(lanes, {})["series"]]
@@ -64,6 +70,14 @@ def test_the_nll_axis_is_not_spoilt_by_the_first_values(learner) -> None:
     history = [HistoryPoint(n, 50.0 if n < 2 else -1.5 + 0.01 * (n % 3)) for n in range(40)]
     axis = figures.nll({"train": learner(history=history)}, {})["yAxis"]
     assert axis["max"] < -1.0
+
+
+def test_snapshots_are_marked_on_the_line(learner, tmp_path, snapshot) -> None:
+    snapshot(tmp_path, "000001", n_seen=700)
+    snapshot(tmp_path, "000002", n_seen=950, history={"points": [[950, 40.0, 256]]})
+    entries = RunFolder(tmp_path).look().lanes["train"].snapshots
+    options = figures.nll({"train": learner()}, {"train": entries})  # -1.5 at 500, -1.25 at 900
+    assert series(options, "snapshot")["data"] == [[700, -1.375], [950, -1.25]]
 
 
 def test_a_histogram_is_drawn_from_edge_to_edge() -> None:

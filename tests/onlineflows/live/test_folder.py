@@ -19,7 +19,7 @@ def test_snapshots_are_listed_oldest_first(tmp_path: Path, snapshot) -> None:
         snapshot(tmp_path, name)
     found = RunFolder(tmp_path).look().lanes["train"].snapshots
     assert [entry.name for entry in found] == ["000002", "000010"]
-    assert (found[0].n_seen, found[0].nll, found[0].gate["passed"]) == (600, -1.5, True)
+    assert (found[0].n_seen, found[0].nll, found[0].gate["passed"]) == (600, -1.25, True)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"seal":"x"}'])
@@ -73,7 +73,7 @@ def test_an_ended_run_is_told_by_its_last_snapshot_and_its_ledger(tmp_path: Path
     assert lane.told is not None
     assert (lane.condition, lane.told.state) == ("GOOD", "ended")
     assert (lane.told.n_trained, lane.told.n_seen, lane.told.n_alarms) == (590, 600, 1)
-    assert [p.nll for p in lane.told.history] == [-1.0, -1.5]
+    assert [p.nll for p in lane.told.history] == [-1.0, -1.25]
 
 
 def test_lanes_are_found_by_their_folders(tmp_path: Path, snapshot) -> None:

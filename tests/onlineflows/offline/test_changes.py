@@ -54,6 +54,11 @@ def test_a_manifest_is_like_itself(before) -> None:
         ),
         ({"drift": {"n_alarms": 3}}, "counts", Change("n_drift_alarms", 0, 3)),
         ({"history": {"points": []}}, "nll", Change("newest", -1.5, None)),
+        (
+            {"history": {"points": [[10, -1.5, 512], [20, -0.5, 512]]}},
+            "nll",
+            Change("newest", -1.5, -1.0),
+        ),
         ({"gate": {}}, "gate", Change("passed", True, None)),
     ],
 )

@@ -38,6 +38,12 @@ def test_a_history_is_drawn_as_it_is() -> None:
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), history.nll)
 
 
+@pytest.mark.parametrize(("n", "is_marked"), [(1, True), (20, True), (100, False)])
+def test_few_points_of_a_history_are_marked(n: int, is_marked: bool) -> None:
+    axes = nll_figure(History(np.arange(1, n + 1), np.linspace(3, 1, n))).axes[0]
+    assert (axes.lines[0].get_marker() == "o") is is_marked
+
+
 def test_every_alarm_is_a_line_and_one_entry_of_the_legend() -> None:
     history = History(np.arange(1, 6) * 1000, np.ones(5), alarms=(2000, 4000))
 

@@ -73,6 +73,12 @@ def folder(snapshot, tmp_path):
     return tmp_path / "snapshots"
 
 
+def test_a_run_that_left_no_snapshot_says_where_its_accounts_are(tmp_path) -> None:
+    (tmp_path / "ledger.json").touch()
+    with pytest.raises(SnapshotError, match=r"a run that left none: .*ledger\.json"):
+        find_snapshot(tmp_path)
+
+
 def test_a_snapshot_survives_the_round_trip(snapshot, folder):
     written, read = snapshot(), read_snapshot(folder)
     assert read.model_names == ("joint", "window", "late")

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from onlineflows.online.telemetry import LEAST_EVENTS, N_BINS, Marginals, ends_of
+from onlineflows.online.learner import Learner
+from onlineflows.online.telemetry import LEAST_EVENTS, N_BINS, Marginals, ends_of, history_of
+from onlineflows.settings import LearnerConfig
 from streams import EventSchema, Feature
 
 SCHEMA = EventSchema((Feature("m", "TeV", 0.0, np.inf), Feature("t", "", 0.0, 1.0)))
@@ -51,3 +53,11 @@ def test_events_outside_are_in_the_number_only() -> None:
     marginals.of(events(1000))
     beyond = marginals.of(events(1000) + np.float32([1e6, 0.0]))[0]
     assert (sum(beyond.counts), beyond.n) == (0, 1000)
+
+
+def test_the_last_nll_of_a_history_is_a_mean_over_enough_events() -> None:
+    learner = Learner(SCHEMA, LearnerConfig())
+    for n_seen, nll, n in ((1000, 2.0, 1800), (2000, 1.0, 2000), (2100, 3.0, 500)):
+        learner.history.add(n_seen, nll=nll, n=n)
+    points = [(point.n_seen, point.nll) for point in history_of(learner)]
+    assert points == [(1000, 2.0), (2000, 1.0), (2100, (2000 + 1500) / 2500)]
