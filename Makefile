@@ -23,7 +23,7 @@ test: $(VENV)/.installed-dev ## the quick suite, with the docstring examples
 	$(RUN) pytest -m "not slow" --ignore=tests/benchmarks --cov --cov-report=term
 
 test-slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m slow --ignore=tests/benchmarks
+	$(RUN) pytest -m slow --ignore=tests/benchmarks --durations=15
 
 lint: $(VENV)/.installed-dev
 	$(RUN) ruff check $(SOURCES)
