@@ -86,13 +86,12 @@ def health(
     Raises:
         ConfigError: no daemon has left a health file there.
     """
-    found = _files_in(folder)
-    if not found:
+    documents = last_words(folder, max_age_s=max_age_s, wall=wall)
+    if not documents:
         raise ConfigError(
             f"{folder}: expected {' or '.join(FILES.values())} of a daemon that runs or ran; got "
             "none; name a run directory such as runs/demo"
         )
-    documents = {name: judge(path, max_age_s, wall()) for name, path in found.items()}
     lines = [
         f"{name}: {'healthy' if d['healthy'] else 'UNHEALTHY'}: {d['state']}, {d['reason']}"
         for name, d in documents.items()
@@ -101,9 +100,11 @@ def health(
     return DONE if all(d["healthy"] for d in documents.values()) else FAILED
 
 
-def last_words(folder: Path, *, max_age_s: float = MAX_AGE_S) -> dict[str, dict[str, Any]]:
+def last_words(
+    folder: Path, *, max_age_s: float = MAX_AGE_S, wall: Callable[[], float] = time.time
+) -> dict[str, dict[str, Any]]:
     """Returns what each daemon of a run has said of itself last, by name (see `judge`)."""
-    return {name: judge(path, max_age_s, time.time()) for name, path in _files_in(folder).items()}
+    return {name: judge(path, max_age_s, wall()) for name, path in _files_in(folder).items()}
 
 
 def _files_in(folder: Path) -> dict[str, Path]:
