@@ -152,6 +152,18 @@ def tops(source: str) -> set[str]:
     return {name.split(".")[0] for name in imports(source)}
 
 
+def said_by(program: str) -> str:
+    """What a program prints in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+
+
 @pytest.mark.parametrize("source", sources())
 def test_a_file_imports_only_what_its_package_may(source: str) -> None:
     package = source.split("/")[0]
@@ -176,15 +188,7 @@ def test_everything_that_a_producer_process_loads_is_free_of_torch() -> None:
     modules = [s.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for s in sources()]
     loaded = [m for m in modules if m.startswith(("streams.", "replay.")) or m in PRODUCER]
     program = f"import sys, {', '.join(loaded)}; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout == "False\n"
+    assert said_by(program) == "False\n"
 
 
 @pytest.mark.parametrize(
@@ -202,15 +206,7 @@ def test_an_adapter_loads_no_other_projects_library(
     program = (
         f"import sys, {modules}; print(sorted({{'river', 'sklearn', 'replay'}} & {{*sys.modules}}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout == f"{own}\n"
+    assert said_by(program) == f"{own}\n"
 
 
 @pytest.mark.parametrize("source", [s for s in sources() if s.startswith("onlineflows/offline/")])
@@ -228,15 +224,7 @@ def test_a_watcher_reads_no_events_and_cannot_train(source: str) -> None:
 def test_the_live_page_loads_no_library_of_the_learner_or_of_the_methods() -> None:
     libraries = {"scipy", "sklearn", "torch"}
     program = f"import sys, onlineflows.live.server; print(sorted({libraries} & {{*sys.modules}}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stdout == "[]\n"
+    assert said_by(program) == "[]\n"
 
 
 @pytest.mark.parametrize("source", [s for s in sources() if not s.startswith("onlineflows/cli/")])
