@@ -104,6 +104,8 @@ Resume = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Delete what an earlier run of this name left.")
 ]
+Draws = Annotated[int, typer.Option("--events", "-n", min=1, help="How many events to draw.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")]
 ModelName = Annotated[
     str | None,
     typer.Option("--model", metavar="NAME", help="Which model of the snapshot; the first if none."),
@@ -331,10 +333,8 @@ def sample(
     target: Annotated[
         Path, typer.Argument(metavar="FILE", help="What to write: .npy, .h5, .parquet or .root.")
     ],
-    events: Annotated[
-        int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
-    ] = 100_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    events: Draws = 100_000,
+    seed: Seed = 1,
     model: ModelName = None,
     replica: Replica = "0",
     as_json: AsJson = False,
@@ -373,10 +373,8 @@ def export(
             help="Of --sk-cathode; that of the snapshot's configuration without one.",
         ),
     ] = None,
-    events: Annotated[
-        int, typer.Option("--events", "-n", min=1, help="How many events to draw.")
-    ] = 100_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 1,
+    events: Draws = 100_000,
+    seed: Seed = 1,
     model: ModelName = None,
     replica: Replica = "0",
     as_json: AsJson = False,
